@@ -1,0 +1,41 @@
+/* blas.h -- the large products, by OpenBLAS; the one file that includes cblas.h and lapacke.h.
+ *
+ * Matrices are row-major; weights lie as in checkpoints, [out, in]. BLAS threads and ours never
+ * multiply: call none of these from inside a parallel region. */
+#ifndef KVLAB_BLAS_H
+#define KVLAB_BLAS_H
+
+#include <stddef.h>
+
+/* Threads that the products use from now on. */
+void blas_set_threads(int threads);
+
+/* y[r, o] = sum_i x[r, i] w[o, i]: x [rows, in] of stride ld_x, w [out, in] dense, y of stride
+ * ld_y. */
+void blas_linear(size_t rows, size_t out, size_t in, const float *x, size_t ld_x, const float *w,
+                 float *y, size_t ld_y);
+void blas_linear_f64(size_t rows, size_t out, size_t in, const double *x, size_t ld_x,
+                     const double *w, double *y, size_t ld_y);
+
+/* c[m, n] = alpha * op(a) op(b) + beta * c; trans_* is 0 or 1; ld_* are row strides as stored. */
+void blas_gemm(int trans_a, int trans_b, size_t m, size_t n, size_t k, float alpha, const float *a,
+               size_t ld_a, const float *b, size_t ld_b, float beta, float *c, size_t ld_c);
+void blas_gemm_f64(int trans_a, int trans_b, size_t m, size_t n, size_t k, double alpha,
+                   const double *a, size_t ld_a, const double *b, size_t ld_b, double beta,
+                   double *c, size_t ld_c);
+
+/* Eigenvalues (descending) and eigenvectors of a symmetric matrix a [n, n]: on return row i of a is
+ * the i-th eigenvector. 0 on success, else LAPACK's info (or -1010/-1011: no work memory). */
+int blas_eigh(size_t n, double *a, double *values);
+
+/* The same for a Hermitian matrix of n x n complex numbers (re, im); row i of a is then the i-th
+ * eigenvector u_i with A u_i = values[i] u_i. */
+int blas_eigh_complex(size_t n, double *a, double *values);
+
+/* Singular values (descending) and right vectors of a [m, n] (destroyed): vt [min(m,n), n]. */
+int blas_svd(size_t m, size_t n, double *a, double *values, double *vt);
+
+/* Replaces a [m, n], m >= n, by the orthonormal factor Q of its QR decomposition. */
+int blas_orthonormalise(size_t m, size_t n, double *a);
+
+#endif

@@ -1,0 +1,74 @@
+/* kernel.h -- the inner loops: one table of functions, filled for this machine.
+ *
+ * kernels_select() starts from the reference and lets each tier in the mask replace the entries it
+ * has something faster for. Every entry can therefore always be called, and a new instruction set
+ * may start with one function.
+ *
+ * For all entries: any size, zero included; no alignment asked; inputs and outputs apart unless
+ * said; strides of float arrays (ld_*) in elements, strides of stored rows in bytes; no
+ * allocation, no failure. Letters: m query rows, n cached tokens, d width of a row. */
+#ifndef KVLAB_KERNEL_H
+#define KVLAB_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "codec.h"
+
+/* Scores of m query rows against n stored key rows: s[i*ld_s + j] = sum_d q[i*ld_q + d] * k_j[d],
+ * k_j at (char *)k + j*k_stride. */
+typedef void (*ScoresFn)(size_t m, size_t n, size_t d, const float *q, size_t ld_q, const void *k,
+                         size_t k_stride, float *s, size_t ld_s);
+
+/* Weighted sum of n stored value rows: o[i*ld_o + d] += sum_j p[i*ld_p + j] * v_j[d]. */
+typedef void (*ValuesFn)(size_t m, size_t n, size_t d, const float *p, size_t ld_p, const void *v,
+                         size_t v_stride, float *o, size_t ld_o);
+
+typedef struct {
+    /* One stored row of n values into float, and back (round to nearest even). */
+    void (*decode[ROW_TYPE_COUNT])(size_t n, const void *row, float *out);
+    void (*encode[ROW_TYPE_COUNT])(size_t n, const float *in, void *row);
+
+    /* The two products of attention over rows where they lie, in their stored type. */
+    ScoresFn scores[ROW_TYPE_COUNT];
+    ValuesFn values[ROW_TYPE_COUNT];
+
+    /* One step of the online softmax over n raw scores of one query row, in place:
+     * scores become exp(scale*s - new_max); *max and *sum are brought up to date and the factor
+     * exp(old_max - new_max) that earlier sums and outputs need is returned. A score of -INFINITY
+     * becomes 0; as long as all are -INFINITY *max stays -INFINITY, *sum 0 and the factor is 1. */
+    float (*softmax_step)(size_t n, float scale, float *s, float *max, float *sum);
+
+    /* x[i] *= a */
+    void (*scale)(size_t n, float a, float *x);
+
+    /* y = x / sqrt(mean(x^2) + eps) * weight; y may be x. */
+    void (*rmsnorm)(size_t n, float eps, const float *x, const float *weight, float *y);
+} Kernels;
+
+typedef struct {
+    const char *name;               /* as --isa takes it */
+    unsigned bit;                   /* in the masks below */
+    bool (*available)(void);        /* does this machine run it? */
+    void (*fill)(Kernels *kernels); /* replaces what the tier does better */
+} KernelTier;
+
+/* All tiers, lowest first: ref, portable, avx2, avx512. Tiers of another architecture than the one
+ * built for are not in the list. */
+extern const KernelTier kernel_tiers[];
+extern const size_t kernel_tier_count;
+
+/* The mask of the tiers that this machine runs. */
+unsigned kernels_detect(void);
+
+/* The mask of a tier and all below it, in *mask. NULL on success, else why not (a constant text):
+ * no such tier, or a tier that this machine lacks. "auto" or NULL is kernels_detect(). */
+const char *kernels_parse(const char *name, unsigned *mask);
+
+/* The table for a mask: the reference, then every tier of the mask over it. */
+Kernels kernels_select(unsigned mask);
+
+/* The name of the highest tier in a mask. */
+const char *kernels_name(unsigned mask);
+
+#endif

@@ -1,0 +1,17 @@
+/* report.h -- figures and pages out of a stored run; reads the store, never the simulator. */
+#ifndef KVLAB_REPORT_H
+#define KVLAB_REPORT_H
+
+#include "error.h"
+
+typedef struct {
+    int figures;    /* drawn as svg, pdf and png */
+    char note[256]; /* "" or what is missing and how to get it (gnuplot) */
+} ReportSummary;
+
+/* Writes plots/*.{tsv,gp,svg,pdf,png}, report.html and report.md into the folder of a run. Without
+ * gnuplot the data, the pages with their tables and the commands to draw are still written, and the
+ * summary says what to install. */
+Status report_write(const char *folder, ReportSummary *summary, Error *err);
+
+#endif

@@ -1,0 +1,94 @@
+/* config.h -- a study file read, checked and resolved: every value of every key with its place, and
+ * the points that its lists span.
+ *
+ * The rows of schema.h are the only source of keys. A key may be given a list wherever its row
+ * allows one; the points of a phase are the product of the lists that matter to that phase, so a
+ * list of decode contexts does not multiply the prefill points. `base:` names a study to start
+ * from, relative to the file. */
+#ifndef KVLAB_CONFIG_H
+#define KVLAB_CONFIG_H
+
+#include <stdint.h>
+
+#include "cache.h"
+#include "measure.h"
+#include "sequences.h"
+
+typedef enum {
+    PHASE_BYTES,       /* cache bytes: closed form and counted on a held cache */
+    PHASE_DECODE,      /* attention of few query tokens over a long cache */
+    PHASE_PREFILL,     /* attention of a prompt */
+    PHASE_PROJECTIONS, /* the projections around it */
+    PHASE_ERROR,       /* what getting to a contender from its MHA teacher loses */
+    PHASE_COUNT
+} Phase;
+
+const char *phase_name(Phase phase);
+
+/* One point's values: what a stage is handed is its own part. */
+typedef struct {
+    char title[160];
+    uint64_t seed;
+    uint32_t threads; /* 0: all cores */
+    char isa[16];
+    char model[512];
+    char device[64]; /* a file under configs/hardware, its memory drawn as a line; "" none */
+    char contender[32];
+    char base_contender[32]; /* the contender that ratios are against: mha */
+    CacheParams cache;
+    struct {
+        uint32_t context, query_tokens, sequences;
+        Path path;
+        bool cold;
+    } decode;
+    struct {
+        uint32_t tokens, sequences;
+        Path path;
+    } prefill;
+    struct {
+        uint32_t tokens;
+    } projections;
+    struct {
+        uint32_t hidden, heads, head_dim; /* 0: the model's own */
+        uint32_t tokens, calibration_tokens;
+        char contender[32];
+        RowType type;
+    } error;
+    uint32_t expand_tokens;
+    SequencesParams sequences;
+    MeasureParams measure;
+    struct {
+        uint64_t memory_bytes; /* 0: what the machine has available */
+        double point_seconds;
+    } limits;
+} Config;
+
+typedef struct ConfigFile ConfigFile;
+
+/* Reads a study and lays `--set key=value` overrides over it (a list as [a, b]). All checks pass
+ * before it returns: unknown or repeated keys, types, ranges, rules over several keys; cyclic
+ * aliases, deep nesting and oversized files are refused. Errors: ERR_INPUT, file:line:column. */
+Status config_read(ConfigFile **file, const char *path, size_t overrides,
+                   const char *const *override, Error *err);
+
+/* The same from memory; name stands for the file in messages, `base:` is refused. For fuzzing. */
+Status config_parse(ConfigFile **file, const char *name, const char *text, size_t length,
+                    Error *err);
+void config_free(ConfigFile *file);
+
+/* Does the study run this phase, and with how many points? 0 when not. */
+size_t config_points(const ConfigFile *file, Phase phase);
+
+/* Point `index` of a phase; keys that do not matter to the phase have their first value. */
+void config_point(const ConfigFile *file, Phase phase, size_t index, Config *out);
+
+/* Every key in the order of the schema with its values as text ("[1024, 2048]" for a list) and
+ * where they came from: "default", "file:line:column" or "--set". */
+size_t config_keys(const ConfigFile *file);
+void config_key(const ConfigFile *file, size_t index, const char **key, const char **value,
+                const char **source);
+
+/* The resolved study as text, `key: value` a line: what a resumed run must equal. Borrowed. */
+const char *config_text(const ConfigFile *file);
+
+#endif

@@ -1,0 +1,51 @@
+/* json.h -- JSON in and out; the one module that uses jansson. */
+#ifndef KVLAB_JSON_H
+#define KVLAB_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "error.h"
+
+typedef struct json_t Json;
+
+/* Parses a whole document; `name` stands for the file in messages. Repeated keys, trailing text and
+ * nesting beyond what any of our files needs are refused. Errors: ERR_INPUT, name:line:column. */
+Status json_parse(Json **out, const char *name, const char *text, size_t length, Error *err);
+/* The same from a file of at most 64 MiB. */
+Status json_read(Json **out, const char *path, Error *err);
+void json_free(Json *json);
+
+bool json_is_object(const Json *json);
+bool json_is_array(const Json *json);
+bool json_is_null(const Json *json);
+size_t json_size(const Json *json); /* entries of an object or array, else 0 */
+
+/* The value of a key, or NULL; item i of an array, or NULL. Borrowed. */
+const Json *json_get(const Json *object, const char *key);
+const Json *json_at(const Json *array, size_t i);
+
+/* Key and value of the i-th entry of an object in file order. */
+void json_entry(const Json *object, size_t i, const char **key, const Json **value);
+
+/* The value when it is of that type; false (and *out untouched) otherwise. */
+bool json_number(const Json *json, double *out);
+bool json_whole(const Json *json, long long *out);
+bool json_bool(const Json *json, bool *out);
+const char *json_string(const Json *json); /* NULL otherwise */
+
+/* Building. json_put_* replace a key's value and take over the Json given; a failed allocation
+ * makes json_print fail, so single calls need no check. */
+Json *json_new_object(void);
+Json *json_new_array(void);
+void json_put(Json *object, const char *key, Json *value);
+void json_put_string(Json *object, const char *key, const char *value);
+void json_put_number(Json *object, const char *key, double value); /* null when not finite */
+void json_put_whole(Json *object, const char *key, long long value);
+void json_put_bool(Json *object, const char *key, bool value);
+void json_append(Json *array, Json *value);
+
+/* The document on standard output with a final newline. */
+Status json_print(const Json *json, Error *err);
+
+#endif

@@ -1,0 +1,48 @@
+/* safetensors.h -- reading (memory-mapped, every offset checked) and writing of .safetensors:
+ * 8 bytes of header length, a JSON header, the tensors' bytes. F64, F32, BF16 and F16. */
+#ifndef KVLAB_SAFETENSORS_H
+#define KVLAB_SAFETENSORS_H
+
+#include <stddef.h>
+
+#include "error.h"
+
+typedef enum { TENSOR_F64, TENSOR_F32, TENSOR_BF16, TENSOR_F16 } TensorType;
+enum { TENSOR_RANK_MOST = 8 };
+
+typedef struct {
+    const char *name;
+    TensorType type;
+    size_t rank, shape[TENSOR_RANK_MOST];
+    size_t elements;
+    const void *data; /* little-endian, dense, row-major; maybe unaligned */
+} Tensor;
+
+typedef struct Safetensors Safetensors;
+
+/* Opens a file. Refused with ERR_INPUT: a file that is no regular file or shorter than its header
+ * says, a header over 100 MB or not a JSON object, unknown types, shapes that overflow or do not
+ * match their bytes, overlapping tensors or gaps, repeated names. ERR_MACHINE: it cannot be mapped.
+ */
+Status safetensors_open(Safetensors **file, const char *path, Error *err);
+/* The same from memory that stays with the caller. For fuzzing. */
+Status safetensors_parse(Safetensors **file, const char *name, const void *bytes, size_t size,
+                         Error *err);
+void safetensors_close(Safetensors *file);
+
+size_t safetensors_count(const Safetensors *file);
+const Tensor *safetensors_tensor(const Safetensors *file, size_t i);
+const Tensor *safetensors_find(const Safetensors *file, const char *name); /* NULL: none */
+/* A value of __metadata__, or NULL. */
+const char *safetensors_metadata(const Safetensors *file, const char *key);
+
+/* All elements as float or double. */
+void tensor_read(const Tensor *tensor, float *out);
+void tensor_read_f64(const Tensor *tensor, double *out);
+
+/* Writes a file, whole or not at all (a neighbour is written, then renamed). Metadata: pairs of key
+ * and value. */
+Status safetensors_write(const char *path, size_t count, const Tensor *tensors, size_t pairs,
+                         const char *const (*metadata)[2], Error *err);
+
+#endif

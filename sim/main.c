@@ -1,0 +1,66 @@
+/* main.c -- finds the subcommand, runs it, and alone prints errors and chooses the exit code:
+ * 0 done, 1 the machine failed, 2 the input was wrong. */
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "machine.h"
+#include "names.h"
+
+typedef struct {
+    const char *name;
+    Status (*run)(int argc, char **argv, Error *err);
+    const char *help;
+} Subcommand;
+
+static const Subcommand subcommands[] = {
+    { "run", cmd_run, "run a study and write its report" },
+    { "forward", cmd_forward, "run one attention layer over given tensors" },
+    { "report", cmd_report, "redraw a report from what is stored" },
+    { "check", cmd_check, "check a study without running it" },
+    { "describe", cmd_describe, "explain the keys of a study" },
+    { "models", cmd_models, "list the models that ship with kvlab" },
+};
+enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
+
+static void print_usage(FILE *out) {
+    fprintf(out, "kvlab: the memory of transformer attention, measured\n\n"
+                 "usage: kvlab COMMAND [arguments]    kvlab COMMAND --help    kvlab --version\n\n");
+    for (size_t i = 0; i < SUBCOMMANDS; i++)
+        fprintf(out, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
+}
+
+static Status run(int argc, char **argv, Error *err) {
+    if (argc < 2) {
+        print_usage(stderr);
+        return fail(err, ERR_INPUT, "a command is missing");
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_usage(stdout);
+        return OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        const Machine machine = machine_read();
+        printf("kvlab %s (%s)\n", machine.version, machine.commit);
+        return OK;
+    }
+    const char *names[SUBCOMMANDS];
+    for (size_t i = 0; i < SUBCOMMANDS; i++) {
+        names[i] = subcommands[i].name;
+        if (strcmp(argv[1], names[i]) == 0) return subcommands[i].run(argc - 1, argv + 1, err);
+    }
+    const char *nearest = names_nearest(argv[1], names, SUBCOMMANDS);
+    return fail(err, ERR_INPUT, "%s: no such command%s%s%s", argv[1],
+                nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+}
+
+int main(int argc, char **argv) {
+    Error err = { 0 };
+    Status status = run(argc, argv, &err);
+    if (status == OK && (fflush(stdout) != 0 || ferror(stdout)))
+        status = fail(&err, ERR_MACHINE, "cannot write to standard output");
+    if (status == OK) return 0;
+    fprintf(stderr, "kvlab: %s\n", err.text);
+    return status == ERR_INPUT ? 2 : 1;
+}

@@ -1,0 +1,47 @@
+/* measure.h -- timing as an experiment: warm-up apart, at least 10 samples and 0.5 s, all samples
+ * kept, contenders in turns within one run, a robust summary and warnings as values. */
+#ifndef KVLAB_MEASURE_H
+#define KVLAB_MEASURE_H
+
+#include <stddef.h>
+
+#include "error.h"
+
+typedef struct {
+    size_t min_samples; /* 10 */
+    double min_seconds; /* 0.5 */
+} MeasureParams;
+
+/* One thing to time: run(context, i) does the i-th call; i lets it rotate over buffers. */
+typedef struct {
+    void (*run)(void *context, size_t i);
+    void *context;
+} MeasureCase;
+
+enum {
+    WARN_FIRST_SLOW = 1, /* the first sample was over 1.5 medians */
+    WARN_OUTLIERS = 2,   /* samples beyond 3 interquartile ranges from the quartiles */
+    WARN_SPREAD = 4,     /* quartiles further apart than 5 % of the median */
+    WARN_SHORT = 8       /* the median is under 10 us: the clock is in it */
+};
+
+typedef struct {
+    double *samples_ns; /* in the order taken */
+    size_t samples;
+    double median_ns, q1_ns, q3_ns, min_ns;
+    unsigned warnings;
+} Measurement;
+
+/* Times `count` cases in turns, one sample of each a round, after one warm-up call of each, until
+ * all have min_samples and min_seconds. results [count]; release each with measure_free. */
+Status measure_cases(const MeasureParams *params, size_t count, const MeasureCase *cases,
+                     Measurement *results, Error *err);
+void measure_free(Measurement *result);
+
+/* The text of one warning bit. */
+const char *measure_warning(unsigned bit);
+
+/* Nanoseconds of a monotonic clock. */
+double measure_now_ns(void);
+
+#endif

@@ -1,0 +1,44 @@
+/* metrics.h -- the error metrics, against fp64, over causal (query, key) pairs only, pooled: sums
+ * of numerators and denominators, never means of ratios. */
+#ifndef KVLAB_METRICS_H
+#define KVLAB_METRICS_H
+
+#include "reference.h"
+
+/* What an approximation gives for the same inputs: any pointer may be NULL, its metrics are then
+ * NaN. Shapes as in Reference; q/k may have another kv_heads (given here). */
+typedef struct {
+    const float
+        *k_pre;       /* [tokens, kv_heads of the reference, key_dim], decompressed, before RoPE */
+    const float *v;   /* [tokens, kv_heads of the reference, value_dim], decompressed */
+    const float *out; /* [tokens, heads, value_dim] */
+    const float *y;   /* [tokens, hidden] */
+    const float *q_rot; /* [tokens, heads, key] queries and [tokens, heads, key] keys, per head, */
+    const float *k_rot; /*   after RoPE, whose products are the logits before the scale below */
+    size_t key_dim;     /* of q_rot and k_rot */
+    double scale;
+} Approximation;
+
+typedef struct {
+    double y_rel;     /* primary: |Y^ - Y|F / |Y|F after the output projection */
+    double out_rel;   /* the same before it */
+    double k_rel;     /* relative Frobenius error of keys before RoPE */
+    double v_rel;     /* of values */
+    double logit_rel; /* of logits, each query row centred over its visible keys */
+    double attn_kl;   /* mean over (query, head) of sum p log(p / p^), p^ clamped at 1e-30 */
+    double attn_tv;   /* mean of half the sum of |p - p^| */
+    double out_cos;   /* 1 - mean cosine of the outputs, a query at a time */
+    double cos_diff;  /* 1 - 2<a,b>/(<a,a>+<b,b>) over all outputs */
+    double max_abs;   /* largest |O^ - O| */
+    double p99_abs;   /* its 99th percentile */
+} ErrorMetrics;
+
+/* All metrics of one layer over one sequence. Errors: ERR_MACHINE for lack of memory. */
+Status metrics_compute(ErrorMetrics *metrics, const Reference *exact, const Approximation *approx,
+                       Error *err);
+
+/* |a - b|F / |b|F and the largest |a - b|, in fp64; b is the exact one. 0/0 is 0. */
+double metrics_relative(size_t n, const float *a, const double *b);
+double metrics_max_abs(size_t n, const float *a, const double *b);
+
+#endif

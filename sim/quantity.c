@@ -1,0 +1,91 @@
+/* quantity.c -- reading and writing of numbers with units; see quantity.h. */
+#include "quantity.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    const char *suffix;
+    double factor;
+} Unit;
+
+static bool find_unit(const Unit *units, size_t count, const char *suffix, double *factor) {
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(units[i].suffix, suffix) == 0) {
+            *factor = units[i].factor;
+            return true;
+        }
+    return false;
+}
+
+bool quantity_count(const char *text, uint64_t *out) {
+    static const Unit units[] = {
+        { "", 1 }, { "k", 0x1p10 }, { "K", 0x1p10 }, { "M", 0x1p20 }, { "G", 0x1p30 }
+    };
+    if (!isdigit((unsigned char)text[0])) return false;
+    char *end;
+    errno = 0;
+    const unsigned long long value = strtoull(text, &end, 10);
+    double factor;
+    if (errno || !find_unit(units, sizeof units / sizeof *units, end, &factor)) return false;
+    if (value > UINT64_MAX / (uint64_t)factor) return false;
+    *out = value * (uint64_t)factor;
+    return true;
+}
+
+bool quantity_real(const char *text, double *out) {
+    if (!isdigit((unsigned char)text[0]) && !strchr("+-.", text[0])) return false;
+    char *end;
+    errno = 0;
+    const double value = strtod(text, &end);
+    if (errno || end == text || *end || !isfinite(value)) return false;
+    *out = value;
+    return true;
+}
+
+bool quantity_bytes(const char *text, uint64_t *out) {
+    static const Unit units[] = { { "", 1 },         { "B", 1 },        { "kB", 1e3 },
+                                  { "MB", 1e6 },     { "GB", 1e9 },     { "TB", 1e12 },
+                                  { "KiB", 0x1p10 }, { "MiB", 0x1p20 }, { "GiB", 0x1p30 },
+                                  { "TiB", 0x1p40 } };
+    if (!isdigit((unsigned char)text[0])) return false;
+    char *end;
+    errno = 0;
+    const double value = strtod(text, &end);
+    double factor;
+    while (*end == ' ') end++;
+    if (errno || !find_unit(units, sizeof units / sizeof *units, end, &factor)) return false;
+    if (!(value * factor < 0x1p63)) return false;
+    *out = (uint64_t)(value * factor);
+    return true;
+}
+
+/* 70272 as "70,272". */
+static void with_commas(uint64_t value, char *text, size_t size) {
+    char plain[32];
+    const int digits = snprintf(plain, sizeof plain, "%llu", (unsigned long long)value);
+    size_t at = 0;
+    for (int i = 0; i < digits && at + 2 < size; i++) {
+        if (i && (digits - i) % 3 == 0) text[at++] = ',';
+        text[at++] = plain[i];
+    }
+    text[at] = '\0';
+}
+
+void quantity_format_bytes(double bytes, char *text, size_t size) {
+    static const char *const units[] = { "KiB", "MiB", "GiB", "TiB" };
+    if (bytes < 1e6) {
+        char number[32];
+        with_commas((uint64_t)bytes, number, sizeof number);
+        snprintf(text, size, "%s B", number);
+        return;
+    }
+    size_t unit = 1;
+    double value = bytes / 0x1p20;
+    while (value >= 1024 && unit + 1 < sizeof units / sizeof *units) value /= 1024, unit++;
+    snprintf(text, size, "%.3g %s", value, units[unit]);
+}

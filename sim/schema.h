@@ -1,0 +1,47 @@
+/* schema.h -- every key of a study, one row each: the only source of parsing, defaults, ranges,
+ * `--set`, `kvlab describe`, configs/REFERENCE.md, the record in the store, and the tests. */
+#ifndef KVLAB_SCHEMA_H
+#define KVLAB_SCHEMA_H
+
+#include "config.h"
+
+typedef enum {
+    FIELD_TEXT,
+    FIELD_CHOICE, /* one of choices, stored as its index (FIELD_TEXT rows store the word) */
+    FIELD_BOOL,
+    FIELD_COUNT32, /* whole number; 32k is 32,768 */
+    FIELD_COUNT64,
+    FIELD_SIZE, /* bytes; 6GiB, 80GB */
+    FIELD_REAL
+} FieldType;
+
+enum { FIELD_CHOICES_MOST = 12 };
+
+typedef struct {
+    const char *key;
+    FieldType type;
+    size_t offset;       /* in Config */
+    size_t room;         /* FIELD_TEXT: bytes of the array; FIELD_CHOICE: bytes of the field */
+    const char *initial; /* as a user would write it; NULL: must be given */
+    double min, max;     /* numbers */
+    const char *unit;    /* "tokens", "bytes", "s", ... or NULL */
+    const char *choices[FIELD_CHOICES_MOST];
+    bool list;       /* may be given a list */
+    unsigned phases; /* bit 1 << Phase: which phases its list multiplies; 0: all of them */
+    const char *help;
+} Field;
+
+extern const Field config_fields[];
+extern const size_t config_field_count;
+
+/* What relates several keys; `key` is the one the message points at. */
+typedef struct {
+    const char *key;
+    const char *sentence;
+    bool (*holds)(const Config *config);
+} Rule;
+
+extern const Rule config_rules[];
+extern const size_t config_rule_count;
+
+#endif
