@@ -9,9 +9,9 @@ typedef struct {
     char note[256]; /* "" or what is missing and how to get it (gnuplot) */
 } ReportSummary;
 
-/* Writes plots/*.{tsv,gp,svg,pdf,png}, report.html and report.md into the folder of a run. Without
- * gnuplot the data, the pages with their tables and the commands to draw are still written, and the
- * summary says what to install. */
+/* Writes plots/ (tsv, gp, svg, pdf, png of each figure), report.html and report.md into the folder
+ * of a run. Without gnuplot the data, the pages with their tables and the commands to draw are
+ * still written, and the summary says what to install. */
 Status report_write(const char *folder, ReportSummary *summary, Error *err);
 
 #endif
