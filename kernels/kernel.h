@@ -44,6 +44,11 @@ typedef struct {
 
     /* y = x / sqrt(mean(x^2) + eps) * weight; y may be x. */
     void (*rmsnorm)(size_t n, float eps, const float *x, const float *weight, float *y);
+
+    /* The tier's fastest run of independent f32 multiply-adds, all in registers, to measure its
+     * peak by: `rounds` rounds, the flops they are in *flops; the value returned depends on all of
+     * them. */
+    float (*fma_rounds)(size_t rounds, double *flops);
 } Kernels;
 
 typedef struct {
