@@ -20,4 +20,7 @@ typedef struct {
 
 Machine machine_read(void);
 
+/* The same with /proc and /sys looked up under another folder, for tests. */
+Machine machine_read_under(const char *root);
+
 #endif

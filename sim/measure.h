@@ -32,11 +32,23 @@ typedef struct {
     unsigned warnings;
 } Measurement;
 
-/* Times `count` cases in turns, one sample of each a round, after one warm-up call of each, until
- * all have min_samples and min_seconds. results [count]; release each with measure_free. */
+/* No case keeps more samples than this, however short its calls are. */
+enum { MEASURE_SAMPLES_MOST = 100000 };
+
+/* Times `count` cases in turns, one sample of each a round, after one warm-up call of each (i = 0;
+ * samples go on from 1). A case with min_samples and min_seconds leaves the rounds, so a short case
+ * does not multiply a long one's samples. results [count]; release each with measure_free. */
 Status measure_cases(const MeasureParams *params, size_t count, const MeasureCase *cases,
                      Measurement *results, Error *err);
+
+/* The same by another clock, for tests. */
+Status measure_cases_by(double (*now_ns)(void), const MeasureParams *params, size_t count,
+                        const MeasureCase *cases, Measurement *results, Error *err);
 void measure_free(Measurement *result);
+
+/* Fills the summary of a result from its samples (at least one): quantiles by linear interpolation
+ * between order statistics. Errors: ERR_MACHINE for lack of memory. */
+Status measure_summarise(Measurement *result, Error *err);
 
 /* The text of one warning bit. */
 const char *measure_warning(unsigned bit);
