@@ -2,7 +2,7 @@
  * each point finishes, results.csv written from it.
  *
  * A point is one combination of the study's swept keys; its metrics are rows of (name, value, unit,
- * kind). reports/ reads runs through store_read alone. sqlite3.h is included by store.c only. */
+ * kind). reports/ reads runs through store_read alone. database.c alone knows SQLite. */
 #ifndef KVLAB_STORE_H
 #define KVLAB_STORE_H
 
