@@ -3,7 +3,26 @@
 
 #include <string.h>
 
-#include "tiers.h"
+#include "internal.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* F16C is asked of cpuid itself: not every compiler's __builtin_cpu_supports knows the word. */
+static bool has_f16c(void) {
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);
+}
+
+static bool has_avx2(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+}
+
+static bool has_avx512(void) {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#endif
 
 static bool always(void) {
     return true;
@@ -12,6 +31,10 @@ static bool always(void) {
 const KernelTier kernel_tiers[] = {
     { "ref", 1u << 0, always, kernels_fill_ref },
     { "portable", 1u << 1, always, kernels_fill_portable },
+#if defined(__x86_64__)
+    { "avx2", 1u << 2, has_avx2, kernels_fill_avx2 },
+    { "avx512", 1u << 3, has_avx512, kernels_fill_avx512 },
+#endif
 };
 
 const size_t kernel_tier_count = sizeof kernel_tiers / sizeof *kernel_tiers;

@@ -4,7 +4,7 @@
  * A stored row is decoded once for all query rows that look at it. */
 #include <math.h>
 
-#include "tiers.h"
+#include "internal.h"
 
 /* Elements of a row decoded at a time: 2 KiB of floats. */
 enum { PIECE = 512 };

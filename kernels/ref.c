@@ -4,7 +4,7 @@
  * to be read and compared with, not to be fast. */
 #include <math.h>
 
-#include "tiers.h"
+#include "internal.h"
 
 /* f16: sign, 5 bits of exponent (bias 15), 10 of fraction. Signalling NaN becomes quiet, as the
  * conversion instructions do it. */

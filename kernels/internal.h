@@ -1,7 +1,7 @@
-/* tiers.h -- inside kernels/ only: what each tier file gives to kernel.c, and the little that all
- * of them share. */
-#ifndef KVLAB_TIERS_H
-#define KVLAB_TIERS_H
+/* internal.h -- inside kernels/ only: what each tier file gives to kernel.c, and the little that
+ * all of them share. */
+#ifndef KVLAB_INTERNAL_H
+#define KVLAB_INTERNAL_H
 
 #include <math.h>
 #include <stdint.h>

@@ -1,0 +1,120 @@
+/* avx2.c -- the AVX2 tier: eight floats a register, FMA, F16C. The vocabulary of tiles.h in AVX2.
+ */
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef __m256 vec;
+
+enum { WIDTH = 8 };
+
+/* Register blocks, rows x columns, of 16 registers: twelve accumulators where there are rows
+ * enough, two to three loaded vectors, one broadcast. */
+#define BLOCKS(block)                                                                              \
+    do {                                                                                           \
+        block(6, 2);                                                                               \
+        block(4, 3);                                                                               \
+        block(2, 6);                                                                               \
+        block(1, 8);                                                                               \
+    } while (0)
+
+static inline vec vec_zero(void) {
+    return _mm256_setzero_ps();
+}
+static inline vec vec_all(float x) {
+    return _mm256_set1_ps(x);
+}
+static inline vec vec_add(vec a, vec b) {
+    return _mm256_add_ps(a, b);
+}
+static inline vec vec_mul(vec a, vec b) {
+    return _mm256_mul_ps(a, b);
+}
+static inline vec vec_max(vec a, vec b) {
+    return _mm256_max_ps(a, b);
+}
+static inline vec vec_fma(vec a, vec b, vec c) {
+    return _mm256_fmadd_ps(a, b, c);
+}
+static inline vec vec_load(const void *p) {
+    return _mm256_loadu_ps(p);
+}
+static inline void vec_store(float *p, vec a) {
+    _mm256_storeu_ps(p, a);
+}
+
+/* All ones in the first n lanes: a window into a row of ones followed by zeros. */
+static inline __m256i first_lanes(size_t n) {
+    static const int32_t window[16] = { -1, -1, -1, -1, -1, -1, -1, -1 };
+    return _mm256_loadu_si256((const void *)(window + 8 - n));
+}
+
+static inline vec vec_load_part(const void *p, size_t n) {
+    return _mm256_maskload_ps(p, first_lanes(n));
+}
+
+static inline void vec_store_part(float *p, size_t n, vec a) {
+    _mm256_maskstore_ps(p, first_lanes(n), a);
+}
+
+static inline void vec_sum4(vec a, vec b, vec c, vec d, float *out) {
+    const __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    const __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+    const __m256 low = _mm256_shuffle_ps(ab, cd, _MM_SHUFFLE(1, 0, 1, 0));
+    const __m256 high = _mm256_shuffle_ps(ab, cd, _MM_SHUFFLE(3, 2, 3, 2));
+    const __m256 sum = _mm256_add_ps(low, high);
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps(sum, 1)));
+}
+
+static inline float vec_sum(vec a) {
+    float out[4];
+    vec_sum4(a, a, a, a, out);
+    return out[0];
+}
+
+static inline float vec_greatest(vec a) {
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+static inline vec vec_load_bf16(const void *p) {
+    const __m256i halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(halves, 16));
+}
+
+/* To nearest even, as f32_to_bf16 of internal.h. */
+static inline void vec_store_bf16(void *p, vec a) {
+    const __m256i bits = _mm256_castps_si256(a);
+    const __m256i last = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i up = _mm256_add_epi32(last, _mm256_set1_epi32(0x7fff));
+    const __m256i rounded = _mm256_add_epi32(bits, up);
+    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+    const __m256i high = _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);
+    _mm_storeu_si128(
+        p, _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1)));
+}
+
+static inline vec vec_load_f16(const void *p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(p));
+}
+
+static inline void vec_store_f16(void *p, vec a) {
+    _mm_storeu_si128(p, _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+static inline vec vec_power(vec a) {
+    const __m256i biased = _mm256_add_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
+}
+
+static inline vec vec_unless_below(vec x, vec limit, vec y) {
+    return _mm256_and_ps(_mm256_cmp_ps(x, limit, _CMP_NLT_UQ), y);
+}
+
+#include "tiles.h"
+
+void kernels_fill_avx2(Kernels *kernels) {
+    fill(kernels);
+}

@@ -1,0 +1,355 @@
+/* tiles.h -- the vector algorithms of the table, written once over a small vocabulary.
+ *
+ * A tier file defines the vocabulary for its registers, then includes this header, then fills the
+ * table. The vocabulary:
+ *
+ *   vec, WIDTH                          a register of WIDTH floats
+ *   LARGE_ROWS, LARGE_COLUMNS, ...      shapes of the register blocks, see BLOCKS below
+ *   vec_zero() vec_all(x)               all lanes 0 or x
+ *   vec_add(a, b) vec_mul(a, b) vec_max(a, b)      vec_max gives b where a lane is NaN
+ *   vec_fma(a, b, c)                    a*b + c
+ *   vec_sum(a) vec_greatest(a)          over the lanes
+ *   vec_sum4(a, b, c, d, out)           four sums at once into out[4]
+ *   vec_load(p) vec_store(p, a)         floats, unaligned
+ *   vec_load_part(p, n) vec_store_part(p, n, a)    the first n < WIDTH lanes; the rest reads as 0
+ *                                       and memory behind them is not touched
+ *   vec_load_bf16(p) vec_store_bf16(p, a) vec_load_f16(p) vec_store_f16(p, a)
+ *   vec_power(a)                        2^k for a = k + 1.5*2^23
+ *   vec_unless_below(x, limit, y)       y, but 0 in lanes where x < limit
+ *
+ * Register blocks. `scores` keeps rows x tokens accumulators, each a vector of partial sums along
+ * d; a key vector is loaded and converted once for the rows. `values` keeps rows x vectors of
+ * outputs over all n tokens; a value vector is loaded and converted once for the rows. The chosen
+ * shapes fill the registers with accumulators and need fewer loads than multiply-adds. */
+#ifndef KVLAB_TILES_H
+#define KVLAB_TILES_H
+
+#include <math.h>
+
+#include "internal.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Loops of constant length over the registers of a block: they must vanish. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+enum { BLOCK_MAX = 32 };
+
+INLINE size_t element_bytes(RowType type) {
+    return type == ROW_F32 ? 4 : 2;
+}
+
+INLINE vec load_element(RowType type, const unsigned char *p) {
+    if (type == ROW_BF16) return vec_load_bf16(p);
+    if (type == ROW_F16) return vec_load_f16(p);
+    return vec_load(p);
+}
+
+/* The last n < WIDTH elements of a row. */
+INLINE vec load_tail(RowType type, const unsigned char *p, size_t n) {
+    if (type == ROW_F32) return vec_load_part(p, n);
+    unsigned char padded[2 * WIDTH] = { 0 };
+    memcpy(padded, p, 2 * n);
+    return load_element(type, padded);
+}
+
+/* ---- rows ---- */
+
+INLINE void decode_row(RowType type, size_t n, const void *row, float *out) {
+    const unsigned char *p = row;
+    const size_t bytes = element_bytes(type);
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) vec_store(out + i, load_element(type, p + i * bytes));
+    if (i < n) vec_store_part(out + i, n - i, load_tail(type, p + i * bytes, n - i));
+}
+
+INLINE void encode_row(RowType type, size_t n, const float *in, void *row) {
+    unsigned char *p = row;
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) {
+        if (type == ROW_BF16)
+            vec_store_bf16(p + 2 * i, vec_load(in + i));
+        else
+            vec_store_f16(p + 2 * i, vec_load(in + i));
+    }
+    if (i == n) return;
+    unsigned char padded[2 * WIDTH];
+    const vec x = vec_load_part(in + i, n - i);
+    if (type == ROW_BF16)
+        vec_store_bf16(padded, x);
+    else
+        vec_store_f16(padded, x);
+    memcpy(p + 2 * i, padded, 2 * (n - i));
+}
+
+/* ---- scores ---- */
+
+INLINE void scores_block(RowType type, size_t rows, size_t tokens, size_t d, const float *q,
+                         size_t ld_q, const unsigned char *k, size_t k_stride, float *s,
+                         size_t ld_s) {
+    const size_t bytes = element_bytes(type);
+    vec sums[BLOCK_MAX], keys[BLOCK_MAX];
+    UNROLL for (size_t c = 0; c < rows * tokens; c++) sums[c] = vec_zero();
+    size_t e = 0;
+    for (; e + WIDTH <= d; e += WIDTH) {
+        UNROLL for (size_t j = 0; j < tokens; j++) keys[j] =
+            load_element(type, k + j * k_stride + e * bytes);
+        UNROLL for (size_t i = 0; i < rows; i++) {
+            const vec x = vec_load(q + i * ld_q + e);
+            UNROLL for (size_t j = 0; j < tokens; j++) sums[i * tokens + j] =
+                vec_fma(x, keys[j], sums[i * tokens + j]);
+        }
+    }
+    if (e < d) {
+        UNROLL for (size_t j = 0; j < tokens; j++) keys[j] =
+            load_tail(type, k + j * k_stride + e * bytes, d - e);
+        UNROLL for (size_t i = 0; i < rows; i++) {
+            const vec x = vec_load_part(q + i * ld_q + e, d - e);
+            UNROLL for (size_t j = 0; j < tokens; j++) sums[i * tokens + j] =
+                vec_fma(x, keys[j], sums[i * tokens + j]);
+        }
+    }
+    float total[BLOCK_MAX];
+    UNROLL for (size_t c = 0; c < rows * tokens; c += 4) {
+        const size_t last = rows * tokens - 1;
+        vec_sum4(sums[c], sums[c + 1 < last ? c + 1 : last], sums[c + 2 < last ? c + 2 : last],
+                 sums[c + 3 < last ? c + 3 : last], total + c);
+    }
+    UNROLL for (size_t i = 0; i < rows; i++) {
+        UNROLL for (size_t j = 0; j < tokens; j++) s[i * ld_s + j] = total[i * tokens + j];
+    }
+}
+
+/* As many whole groups of `rows` query rows as m holds, each over all tokens: the group stays in
+ * the first cache while the keys pass. Gives the query rows done. */
+INLINE size_t scores_rows(RowType type, size_t rows, size_t tokens, size_t m, size_t n, size_t d,
+                          const float *q, size_t ld_q, const unsigned char *k, size_t k_stride,
+                          float *s, size_t ld_s) {
+    size_t i = 0;
+    for (; i + rows <= m; i += rows) {
+        const float *x = q + i * ld_q;
+        float *out = s + i * ld_s;
+        size_t j = 0;
+        for (; j + tokens <= n; j += tokens)
+            scores_block(type, rows, tokens, d, x, ld_q, k + j * k_stride, k_stride, out + j, ld_s);
+        for (; j < n; j++)
+            scores_block(type, rows, 1, d, x, ld_q, k + j * k_stride, k_stride, out + j, ld_s);
+    }
+    return i;
+}
+
+INLINE void scores(RowType type, size_t m, size_t n, size_t d, const float *q, size_t ld_q,
+                   const void *k, size_t k_stride, float *s, size_t ld_s) {
+    size_t i = 0;
+#define ROWS(rows, tokens)                                                                         \
+    i += scores_rows(type, rows, tokens, m - i, n, d, q + i * ld_q, ld_q, k, k_stride,             \
+                     s + i * ld_s, ld_s)
+    BLOCKS(ROWS);
+#undef ROWS
+}
+
+/* ---- values ---- */
+
+/* Adds a block's results, whole vectors or one that is cut, to the output. */
+INLINE void values_block(RowType type, size_t rows, size_t vectors, size_t cut, size_t n,
+                         const float *p, size_t ld_p, const unsigned char *v, size_t v_stride,
+                         float *o, size_t ld_o) {
+    const size_t bytes = element_bytes(type);
+    vec sums[BLOCK_MAX], row[BLOCK_MAX];
+    UNROLL for (size_t c = 0; c < rows * vectors; c++) sums[c] = vec_zero();
+    for (size_t j = 0; j < n; j++) {
+        UNROLL for (size_t c = 0; c < vectors; c++) row[c] =
+            cut ? load_tail(type, v, cut) : load_element(type, v + c * WIDTH * bytes);
+        UNROLL for (size_t i = 0; i < rows; i++) {
+            const vec weight = vec_all(p[i * ld_p + j]);
+            UNROLL for (size_t c = 0; c < vectors; c++) sums[i * vectors + c] =
+                vec_fma(weight, row[c], sums[i * vectors + c]);
+        }
+        v += v_stride;
+    }
+    UNROLL for (size_t i = 0; i < rows; i++) {
+        UNROLL for (size_t c = 0; c < vectors; c++) {
+            float *out = o + i * ld_o + c * WIDTH;
+            const vec sum = sums[i * vectors + c];
+            if (cut)
+                vec_store_part(out, cut, vec_add(vec_load_part(out, cut), sum));
+            else
+                vec_store(out, vec_add(vec_load(out), sum));
+        }
+    }
+}
+
+/* As many whole groups of `rows` query rows as m holds: a stripe of the values stays in the first
+ * cache while the groups pass. Gives the query rows done. */
+INLINE size_t values_rows(RowType type, size_t rows, size_t vectors, size_t m, size_t n, size_t d,
+                          const float *p, size_t ld_p, const unsigned char *v, size_t v_stride,
+                          float *o, size_t ld_o) {
+    const size_t bytes = element_bytes(type);
+    const size_t groups = m / rows;
+    size_t e = 0;
+    for (; e + vectors * WIDTH <= d; e += vectors * WIDTH)
+        for (size_t g = 0; g < groups; g++)
+            values_block(type, rows, vectors, 0, n, p + g * rows * ld_p, ld_p, v + e * bytes,
+                         v_stride, o + g * rows * ld_o + e, ld_o);
+    for (; e + WIDTH <= d; e += WIDTH)
+        for (size_t g = 0; g < groups; g++)
+            values_block(type, rows, 1, 0, n, p + g * rows * ld_p, ld_p, v + e * bytes, v_stride,
+                         o + g * rows * ld_o + e, ld_o);
+    if (e < d)
+        for (size_t g = 0; g < groups; g++)
+            values_block(type, rows, 1, d - e, n, p + g * rows * ld_p, ld_p, v + e * bytes,
+                         v_stride, o + g * rows * ld_o + e, ld_o);
+    return groups * rows;
+}
+
+INLINE void values(RowType type, size_t m, size_t n, size_t d, const float *p, size_t ld_p,
+                   const void *v, size_t v_stride, float *o, size_t ld_o) {
+    size_t i = 0;
+#define ROWS(rows, vectors)                                                                        \
+    i += values_rows(type, rows, vectors, m - i, n, d, p + i * ld_p, ld_p, v, v_stride,            \
+                     o + i * ld_o, ld_o)
+    BLOCKS(ROWS);
+#undef ROWS
+}
+
+/* ---- softmax and rows of floats ---- */
+
+/* e^x within 2 ulp for x from ln(FLT_MIN) to 0 and little above; 0 below, where results would be
+ * denormal, -INFINITY included; NaN for NaN. x = k ln 2 + r with |r| <= ln 2 / 2, k rounded by
+ * adding 1.5 * 2^23; then the polynomial of Cephes' expf in r, and k into the exponent. */
+INLINE vec vec_exp(vec x) {
+    const vec limit = vec_all(-87.336544f), magic = vec_all(12582912.0f);
+    const vec clamped = vec_max(limit, x);
+    const vec shifted = vec_fma(clamped, vec_all(1.44269504f), magic);
+    const vec k = vec_add(shifted, vec_all(-12582912.0f));
+    const vec high = vec_fma(k, vec_all(-0.693359375f), clamped);
+    const vec r = vec_fma(k, vec_all(2.12194440e-4f), high);
+    vec y = vec_all(1.9875691500e-4f);
+    y = vec_fma(y, r, vec_all(1.3981999507e-3f));
+    y = vec_fma(y, r, vec_all(8.3334519073e-3f));
+    y = vec_fma(y, r, vec_all(4.1665795894e-2f));
+    y = vec_fma(y, r, vec_all(1.6666665459e-1f));
+    y = vec_fma(y, r, vec_all(5.0000001201e-1f));
+    y = vec_add(vec_fma(y, vec_mul(r, r), r), vec_all(1.0f));
+    return vec_unless_below(x, limit, vec_mul(y, vec_power(shifted)));
+}
+
+/* Lanes behind the end of a row, as scores that weigh nothing. */
+INLINE vec load_scores_tail(const float *s, size_t n) {
+    float padded[WIDTH];
+    for (size_t i = 0; i < WIDTH; i++) padded[i] = i < n ? s[i] : -INFINITY;
+    return vec_load(padded);
+}
+
+static float softmax_step(size_t n, float scale, float *s, float *max, float *sum) {
+    const vec factor_of_scores = vec_all(scale);
+    const size_t whole = n - n % WIDTH;
+    vec greatest = vec_all(*max);
+    for (size_t j = 0; j < whole; j += WIDTH)
+        greatest = vec_max(vec_mul(factor_of_scores, vec_load(s + j)), greatest);
+    const vec tail = load_scores_tail(s + whole, n - whole);
+    greatest = vec_max(vec_mul(factor_of_scores, tail), greatest);
+    const float new_max = vec_greatest(greatest);
+    if (new_max == -INFINITY) return softmax_masked(n, s, sum);
+
+    const vec offset = vec_all(-new_max);
+    vec total = vec_zero();
+    for (size_t j = 0; j < whole; j += WIDTH) {
+        const vec weight = vec_exp(vec_fma(factor_of_scores, vec_load(s + j), offset));
+        vec_store(s + j, weight);
+        total = vec_add(total, weight);
+    }
+    if (whole < n) {
+        const vec weight = vec_exp(vec_fma(factor_of_scores, tail, offset));
+        vec_store_part(s + whole, n - whole, weight);
+        total = vec_add(total, weight);
+    }
+    const float factor = *max == new_max ? 1.0f : expf(*max - new_max);
+    *sum = factor * *sum + vec_sum(total);
+    *max = new_max;
+    return factor;
+}
+
+static void scale_by(size_t n, float a, float *x) {
+    const vec factor = vec_all(a);
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) vec_store(x + i, vec_mul(factor, vec_load(x + i)));
+    if (i < n) vec_store_part(x + i, n - i, vec_mul(factor, vec_load_part(x + i, n - i)));
+}
+
+static void rmsnorm(size_t n, float eps, const float *x, const float *weight, float *y) {
+    vec squares = vec_zero();
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) squares = vec_fma(vec_load(x + i), vec_load(x + i), squares);
+    if (i < n) {
+        const vec tail = vec_load_part(x + i, n - i);
+        squares = vec_fma(tail, tail, squares);
+    }
+    const vec factor = vec_all(1 / sqrtf(vec_sum(squares) / (float)(n ? n : 1) + eps));
+    for (i = 0; i + WIDTH <= n; i += WIDTH)
+        vec_store(y + i, vec_mul(vec_mul(vec_load(x + i), factor), vec_load(weight + i)));
+    if (i < n) {
+        const vec tail = vec_mul(vec_load_part(x + i, n - i), factor);
+        vec_store_part(y + i, n - i, vec_mul(tail, vec_load_part(weight + i, n - i)));
+    }
+}
+
+static float fma_rounds(size_t rounds, double *flops) {
+    enum { CHAINS = 12 }; /* two units times the latency, and some */
+    const vec factor = vec_all(0.999f), term = vec_all(0.001f);
+    vec chain[CHAINS];
+    UNROLL for (size_t c = 0; c < CHAINS; c++) chain[c] = vec_all((float)c);
+    for (size_t r = 0; r < rounds; r++) {
+        UNROLL for (size_t c = 0; c < CHAINS; c++) chain[c] = vec_fma(chain[c], factor, term);
+    }
+    vec sum = vec_zero();
+    UNROLL for (size_t c = 0; c < CHAINS; c++) sum = vec_add(sum, chain[c]);
+    *flops = 2.0 * CHAINS * WIDTH * (double)rounds;
+    return vec_sum(sum);
+}
+
+/* ---- the table ---- */
+
+#define TYPED(name, type)                                                                          \
+    static void decode_##name(size_t n, const void *row, float *out) {                             \
+        decode_row(type, n, row, out);                                                             \
+    }                                                                                              \
+    static void scores_##name(size_t m, size_t n, size_t d, const float *q, size_t ld_q,           \
+                              const void *k, size_t k_stride, float *s, size_t ld_s) {             \
+        scores(type, m, n, d, q, ld_q, k, k_stride, s, ld_s);                                      \
+    }                                                                                              \
+    static void values_##name(size_t m, size_t n, size_t d, const float *p, size_t ld_p,           \
+                              const void *v, size_t v_stride, float *o, size_t ld_o) {             \
+        values(type, m, n, d, p, ld_p, v, v_stride, o, ld_o);                                      \
+    }
+TYPED(f32, ROW_F32)
+TYPED(bf16, ROW_BF16)
+TYPED(f16, ROW_F16)
+#undef TYPED
+
+static void encode_bf16(size_t n, const float *in, void *row) {
+    encode_row(ROW_BF16, n, in, row);
+}
+static void encode_f16(size_t n, const float *in, void *row) {
+    encode_row(ROW_F16, n, in, row);
+}
+
+static void fill(Kernels *kernels) {
+    const Kernels tier = {
+        .decode = { decode_f32, decode_bf16, decode_f16 },
+        .encode = { kernels->encode[ROW_F32], encode_bf16, encode_f16 },
+        .scores = { scores_f32, scores_bf16, scores_f16 },
+        .values = { values_f32, values_bf16, values_f16 },
+        .softmax_step = softmax_step,
+        .scale = scale_by,
+        .rmsnorm = rmsnorm,
+        .fma_rounds = fma_rounds,
+    };
+    *kernels = tier;
+}
+
+#endif
