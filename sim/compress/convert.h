@@ -11,6 +11,8 @@
 #ifndef KVLAB_CONVERT_H
 #define KVLAB_CONVERT_H
 
+#include <stdint.h>
+
 #include "weights.h"
 
 typedef struct {
