@@ -1,0 +1,265 @@
+/* study_error.c -- the error phase: what is lost on the way from an MHA teacher to each contender,
+ * through the contender's own cache and kernels.
+ *
+ *   teacher (generator's weights) --fp64 reference--> exact y
+ *   teacher --convert on calibration text--> contender --cache in its type, kernels--> y^
+ *
+ * The layer may be the model's divided by error.shrink (D, d and MLA's C and R alike; heads stay),
+ * which keeps every compression ratio; each point says which layer it was. */
+#include <stdio.h>
+#include <string.h>
+
+#include "buffer.h"
+#include "convert.h"
+#include "layer.h"
+#include "metrics.h"
+#include "study_run.h"
+
+enum { TEXT_SCORED = 0, TEXT_CALIBRATION = 1 };
+
+/* The teacher and its exact outputs: the same for all contenders of the same size. */
+typedef struct {
+    size_t tokens, calibration_tokens, shrink;
+    Model model;
+    LayerWeights weights;
+    float *x;           /* [tokens, D] scored */
+    float *calibration; /* [calibration_tokens, D] */
+    Reference exact;
+} Teacher;
+
+/* What a contender makes of the same text. */
+typedef struct {
+    Conversion conversion;
+    Cache *cache;
+    Layer *layer;
+    float *q, *k, *v;       /* projected: queries, rows to cache */
+    float *rows_k, *rows_v; /* decoded from the cache */
+    float *keys;            /* [tokens, H, key_dim] per head, after RoPE */
+    float *k_pre, *v_back;  /* [tokens, H, d] in the teacher's terms */
+    float *out, *y;
+    size_t *positions;
+} Student;
+
+static Status divide(size_t *value, size_t by, const char *what, Error *err) {
+    if (*value % by)
+        return fail(err, ERR_INPUT, "error.shrink: %zu does not divide the model's %s of %zu", by,
+                    what, *value);
+    *value /= by;
+    return OK;
+}
+
+/* A model divided by `by`: all widths, not the heads. */
+static Status shrink_model(Model *m, size_t by, Error *err) {
+    TRY(divide(&m->hidden, by, "hidden size", err));
+    TRY(divide(&m->key_dim, by, "key width", err));
+    TRY(divide(&m->value_dim, by, "value width", err));
+    TRY(divide(&m->kv_lora_rank, by, "kv_lora_rank", err));
+    TRY(divide(&m->nope_dim, by, "qk_nope_head_dim", err));
+    TRY(divide(&m->rope_dim, by, "qk_rope_head_dim", err));
+    TRY(divide(&m->rope.dim, by, "rotated width", err));
+    if (m->rope.dim % 2)
+        return fail(err, ERR_INPUT, "error.shrink: %zu leaves an odd rotated width of %zu", by,
+                    m->rope.dim);
+    return OK;
+}
+
+/* The teacher's shape: MHA of the model's heads and widths, no biases, no query and key norms. */
+static Status teacher_model(const Study *study, Model *out, Error *err) {
+    TRY(model_contender(out, &study->model, "mha", err));
+    out->attention_bias = out->qk_norm = false;
+    return OK;
+}
+
+static void teacher_free(Teacher *t) {
+    weights_free(&t->weights);
+    reference_free(&t->exact);
+    buffer_free(t->x);
+    buffer_free(t->calibration);
+    *t = (Teacher){ 0 };
+}
+
+static Status teacher_new(const Study *study, const Config *config, Teacher *t, Error *err) {
+    const SequencesParams *params = &config->sequences;
+    *t = (Teacher){ .tokens = config->error.tokens,
+                    .calibration_tokens = config->error.calibration_tokens,
+                    .shrink = config->error.shrink };
+    TRY(teacher_model(study, &t->model, err));
+    TRY(shrink_model(&t->model, t->shrink, err));
+    TRY(BUFFER(&t->x, t->tokens * t->model.hidden, "hidden states", err));
+    TRY(BUFFER(&t->calibration, t->calibration_tokens * t->model.hidden, "hidden states", err));
+    TRY(sequences_hidden(params, TEXT_SCORED, t->tokens, t->model.hidden, t->x, err));
+    TRY(sequences_hidden(params, TEXT_CALIBRATION, t->calibration_tokens, t->model.hidden,
+                         t->calibration, err));
+    TRY(sequences_weights(params, &t->model, t->tokens, &t->weights, err));
+    return reference_run(&t->exact, &t->model, &t->weights, t->tokens, t->x, err);
+}
+
+/* Is this the teacher that a point needs? */
+static bool teacher_fits(const Teacher *t, const Config *config) {
+    return t->x && t->tokens == config->error.tokens && t->shrink == config->error.shrink &&
+           t->calibration_tokens == config->error.calibration_tokens;
+}
+
+static Status student_alloc(Student *s, const Model *m, Path path, size_t tokens, Error *err) {
+    const CacheShape shape = model_cache_shape(m, path);
+    const size_t row_k = tokens * shape.kv_heads * shape.key_dim;
+    const size_t row_v = tokens * shape.kv_heads * shape.value_dim;
+    TRY(BUFFER(&s->q, tokens * m->heads * m->key_dim, "queries", err));
+    TRY(BUFFER(&s->k, row_k, "keys", err));
+    TRY(BUFFER(&s->v, row_v, "values", err));
+    TRY(BUFFER(&s->rows_k, row_k, "cached keys", err));
+    TRY(BUFFER(&s->rows_v, row_v, "cached values", err));
+    TRY(BUFFER(&s->keys, tokens * m->heads * m->key_dim, "keys by head", err));
+    TRY(BUFFER(&s->k_pre, tokens * m->heads * m->value_dim, "keys by head", err));
+    TRY(BUFFER(&s->v_back, tokens * m->heads * m->value_dim, "values by head", err));
+    TRY(BUFFER(&s->out, tokens * m->heads * m->value_dim, "outputs", err));
+    TRY(BUFFER(&s->y, tokens * m->hidden, "outputs", err));
+    TRY(BUFFER(&s->positions, tokens, "positions", err));
+    for (size_t i = 0; i < tokens; i++) s->positions[i] = i;
+    return OK;
+}
+
+static void student_free(Student *s) {
+    convert_free(&s->conversion);
+    if (s->layer) layer_free(s->layer);
+    if (s->cache) cache_free(s->cache);
+    float *const buffers[] = { s->q,    s->k,     s->v,      s->rows_k, s->rows_v,
+                               s->keys, s->k_pre, s->v_back, s->out,    s->y };
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) buffer_free(buffers[i]);
+    buffer_free(s->positions);
+}
+
+/* The contender's layer over the scored text, through its cache. */
+static Status student_run(const Study *study, Student *s, Path path, const Teacher *t, Error *err) {
+    const Model *m = &s->conversion.model;
+    const CacheShape shape = model_cache_shape(m, path);
+    size_t sequence;
+    TRY(cache_open(s->cache, &sequence, err));
+    layer_project(s->layer, t->tokens, s->positions, t->x, s->q, s->k, s->v);
+    TRY(cache_append(s->cache, &study->kernels, study->threads, sequence, t->tokens, s->k,
+                     shape.shared ? NULL : s->v, err));
+    const LayerBatch batch = { 1, &sequence, &t->tokens };
+    layer_attend(s->layer, s->cache, &batch, s->q, s->out);
+    layer_output(s->layer, t->tokens, s->out, s->y);
+    cache_read(s->cache, &study->kernels, sequence, 0, t->tokens, s->rows_k,
+               shape.shared ? NULL : s->rows_v);
+    convert_keys(&s->conversion, t->tokens, s->rows_k, s->keys);
+    return convert_back(&s->conversion, t->tokens, s->rows_k, s->rows_v, s->k_pre, s->v_back, err);
+}
+
+static Status student_new(const Study *study, const Config *config, const Model *model, Path path,
+                          const Teacher *t, Student *s, Error *err) {
+    *s = (Student){ 0 };
+    TRY(convert_layer(&s->conversion, &t->model, &t->weights, model, t->calibration_tokens,
+                      t->calibration, config->seed, err));
+    const CacheShape shape = model_cache_shape(model, path);
+    const CacheParams params = { config->error.type, config->cache.block_tokens };
+    TRY(cache_new(&s->cache, &params, &shape, 1, t->tokens, err));
+    const LayerParams layer = { .model = &s->conversion.model,
+                                .weights = &s->conversion.weights,
+                                .path = path,
+                                .kernels = &study->kernels,
+                                .threads = study->threads,
+                                .expand_tokens = config->expand_tokens };
+    TRY(layer_new(&s->layer, &layer, t->tokens, t->tokens, err));
+    return student_alloc(s, model, path, t->tokens, err);
+}
+
+static void add_errors(MetricList *list, const ErrorMetrics *e) {
+    const struct {
+        const char *name;
+        double value;
+    } rows[] = { { "y_rel", e->y_rel },         { "out_rel", e->out_rel },
+                 { "k_rel", e->k_rel },         { "v_rel", e->v_rel },
+                 { "logit_rel", e->logit_rel }, { "attn_kl", e->attn_kl },
+                 { "attn_tv", e->attn_tv },     { "out_cos", e->out_cos },
+                 { "cos_diff", e->cos_diff },   { "max_abs", e->max_abs },
+                 { "p99_abs", e->p99_abs } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        metric_add(list, rows[i].name, "1", rows[i].value, KIND_MEASURED);
+}
+
+/* Scores one contender against the teacher. */
+static Status score(const Study *study, const Config *config, const Model *model, Path path,
+                    const Teacher *t, MetricList *list, Error *err) {
+    Student s;
+    Status status = student_new(study, config, model, path, t, &s, err);
+    if (status == OK) status = student_run(study, &s, path, t, err);
+    if (status == OK) {
+        const Approximation approx = { .k_pre = s.k_pre,
+                                       .v = s.v_back,
+                                       .out = s.out,
+                                       .y = s.y,
+                                       .q_rot = s.q,
+                                       .k_rot = s.keys,
+                                       .key_dim = model->key_dim,
+                                       .scale = model_softmax_scale(model) };
+        ErrorMetrics errors;
+        status = metrics_compute(&errors, &t->exact, &approx, err);
+        if (status == OK) add_errors(list, &errors);
+    }
+    if (status == OK) {
+        const double bytes =
+            (double)model_cache_bytes_per_token_layer(model, path, config->error.type);
+        const double mha = (double)row_bytes(ROW_BF16, model_mha_elements(model));
+        metric_add(list, "ratio_to_mha", "1", mha / bytes, KIND_EXACT);
+        metric_add(list, "cache_elements", "1", (double)model_cache_elements(model, path),
+                   KIND_EXACT);
+    }
+    student_free(&s);
+    return status;
+}
+
+/* The contender at the error layer's size, named by its true one. */
+static Status make_point(const Study *study, const Config *config, Model *model, Path *path,
+                         Point *point, Error *err) {
+    Model true_size;
+    TRY(model_contender(&true_size, &study->model, config->error.contender, err));
+    TRY(teacher_model(study, model, err));
+    const Model teacher = *model;
+    TRY(model_contender(model, &teacher, config->error.contender, err));
+    TRY(shrink_model(model, config->error.shrink, err));
+    *path = study_path(model, PATH_ABSORBED);
+    study_name_point(point, PHASE_ERROR, config->error.contender, model, *path, config->error.type,
+                     config->cache.block_tokens, config->error.tokens, 0, 1);
+    model_label(&true_size, point->label, sizeof point->label);
+    if (config->error.shrink > 1) {
+        const size_t used = strlen(point->layer);
+        snprintf(point->layer + used, sizeof point->layer - used, " (true size / %u)",
+                 config->error.shrink);
+    }
+    return OK;
+}
+
+static Status run_point(Study *study, const Config *config, Teacher *teacher, Error *err) {
+    Model model;
+    Path path;
+    Point point;
+    TRY(make_point(study, config, &model, &path, &point, err));
+    bool finished;
+    TRY(study_finished(study, &point, &finished, err));
+    if (finished) return OK;
+    Error why;
+    Status made = OK;
+    if (!teacher_fits(teacher, config)) {
+        teacher_free(teacher);
+        made = teacher_new(study, config, teacher, &why);
+        if (made != OK) teacher_free(teacher);
+    }
+    MetricList list = { .count = 0 };
+    if (made == OK) made = score(study, config, &model, path, teacher, &list, &why);
+    if (made != OK) return study_put_failed(study, &point, &why, err);
+    return study_put(study, &point, &list, err);
+}
+
+Status study_error(Study *study, Error *err) {
+    Teacher teacher = { 0 };
+    Status status = OK;
+    for (size_t i = 0; status == OK && i < config_points(study->config, PHASE_ERROR); i++) {
+        Config config;
+        config_point(study->config, PHASE_ERROR, i, &config);
+        status = run_point(study, &config, &teacher, err);
+    }
+    teacher_free(&teacher);
+    return status;
+}
