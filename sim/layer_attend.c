@@ -1,0 +1,217 @@
+/* layer_attend.c -- the three paths from queries to outputs over what the cache holds.
+ *
+ * materialised  the driver reads keys and values where they lie; MHA, GQA, MQA are the same.
+ *
+ * absorbed      <W_UK c, q> = <c, W_UK^T q>: the queries are folded once, so that the latent rows
+ *               themselves are the keys and, their first C, the values; W_UV comes last:
+ *
+ *                 q [H, P | R] -> [H, C | R] -> attend -> [H, C] -> out [H, V]
+ *
+ * expanded      keys and values of expand_tokens tokens at a time are rebuilt into one float block;
+ *               each chunk's result is merged by its log-sum-exp. All queries of a sequence look at
+ *               a chunk before the next is rebuilt.
+ *
+ * The last two take attend_rows query rows at a time, which bounds their workspace. */
+#include <assert.h>
+#include <string.h>
+
+#include "blas.h"
+#include "layer.h"
+#include "layer_parts.h"
+
+static void run_attention(Layer *layer, Attention *a, KvLayout layout) {
+    a->layout = layout;
+    a->heads = layer->params.model->heads;
+    a->scale = (float)model_softmax_scale(layer->params.model);
+    assert(attention_workspace(a, layer->params.threads) <= layer->workspace_floats);
+    attention_run(layer->params.kernels, a, layer->params.threads, layer->workspace);
+}
+
+/* The batch's query rows from one on: where the next piece starts. */
+typedef struct {
+    size_t index; /* of the sequence in the batch */
+    size_t done;  /* of its query tokens */
+} Cursor;
+
+/* Views of the sequences that the next `most` query rows belong to, in layer->views; the number of
+ * rows in *rows. */
+static size_t next_views(Layer *layer, const Cache *cache, const LayerBatch *batch, Cursor *cursor,
+                         size_t most, size_t *rows) {
+    size_t count = 0;
+    *rows = 0;
+    while (cursor->index < batch->sequences && *rows < most) {
+        const size_t left = batch->tokens[cursor->index] - cursor->done;
+        const size_t taken = left < most - *rows ? left : most - *rows;
+        if (taken) {
+            KvSequence view = cache_sequence(cache, batch->sequence[cursor->index]);
+            view.q_tokens = taken;
+            view.q_position = view.tokens - batch->tokens[cursor->index] + cursor->done;
+            layer->views[count++] = view;
+            *rows += taken;
+            cursor->done += taken;
+        }
+        if (taken == left) *cursor = (Cursor){ .index = cursor->index + 1 };
+    }
+    return count;
+}
+
+static void attend_materialised(Layer *layer, const Cache *cache, const LayerBatch *batch,
+                                const float *q, float *out) {
+    Cursor cursor = { 0 };
+    size_t rows;
+    const size_t count = next_views(layer, cache, batch, &cursor, layer->attend_rows, &rows);
+    Attention a = { .sequences = count, .sequence = layer->views, .q = q, .out = out };
+    run_attention(layer, &a, cache_layout(cache));
+}
+
+/* ---- absorbed ---- */
+
+/* Head h of kv_b [H, P + V, C]: first its P rows of W_UK, then its V rows of W_UV. */
+static const float *up_projection(const Layer *layer, size_t h) {
+    const Model *m = layer->params.model;
+    return layer->params.weights->kv_b + h * (m->nope_dim + m->value_dim) * m->kv_lora_rank;
+}
+
+/* Folds W_UK into the queries: qa = W_UK^T q_nope is a weighted sum of the rows of W_UK, the same
+ * inner loop that sums values. The rotated part follows unchanged. */
+static void fold_queries(Layer *layer, size_t rows, const float *q) {
+    const Model *m = layer->params.model;
+    const size_t heads = m->heads, rank = m->kv_lora_rank, nope = m->nope_dim, rope = m->rope_dim,
+                 width = rank + rope;
+#pragma omp parallel for schedule(static) num_threads(layer->params.threads)
+    for (size_t h = 0; h < heads; h++) {
+        for (size_t r = 0; r < rows; r++) {
+            float *folded = layer->absorbed_q + (r * heads + h) * width;
+            memset(folded, 0, rank * sizeof *folded);
+            memcpy(folded + rank, q + (r * heads + h) * (nope + rope) + nope,
+                   rope * sizeof *folded);
+        }
+        layer->params.kernels->values[ROW_F32](
+            rows, nope, rank, q + h * (nope + rope), heads * (nope + rope), up_projection(layer, h),
+            rank * sizeof(float), layer->absorbed_q + h * width, heads * width);
+    }
+}
+
+/* out = W_UV context: dot products with the rows of W_UV, the same inner loop as scores. */
+static void unfold_outputs(Layer *layer, size_t rows, float *out) {
+    const Model *m = layer->params.model;
+    const size_t heads = m->heads, rank = m->kv_lora_rank, value = m->value_dim;
+#pragma omp parallel for schedule(static) num_threads(layer->params.threads)
+    for (size_t h = 0; h < heads; h++)
+        layer->params.kernels->scores[ROW_F32](
+            rows, value, rank, layer->context + h * rank, heads * rank,
+            up_projection(layer, h) + m->nope_dim * rank, rank * sizeof(float), out + h * value,
+            heads * value);
+}
+
+static void attend_absorbed(Layer *layer, const Cache *cache, const LayerBatch *batch,
+                            const float *q, float *out) {
+    const Model *m = layer->params.model;
+    Cursor cursor = { 0 };
+    for (size_t rows, at = 0;; at += rows) {
+        const size_t count = next_views(layer, cache, batch, &cursor, layer->attend_rows, &rows);
+        if (!rows) return;
+        fold_queries(layer, rows, q + at * m->heads * m->key_dim);
+        Attention a = { .sequences = count,
+                        .sequence = layer->views,
+                        .q = layer->absorbed_q,
+                        .out = layer->context };
+        run_attention(layer, &a, cache_layout(cache));
+        unfold_outputs(layer, rows, out + at * m->heads * m->value_dim);
+    }
+}
+
+/* ---- expanded ---- */
+
+/* Rebuilds keys and values of n cached tokens from `first` on into the chunk. */
+static void expand_chunk(Layer *layer, const Cache *cache, size_t sequence, size_t first, size_t n,
+                         const KvLayout *chunk) {
+    const Model *m = layer->params.model;
+    const size_t heads = m->heads, rank = m->kv_lora_rank, nope = m->nope_dim, rope = m->rope_dim,
+                 width = rank + rope;
+    const float *latent = layer->chunk_latent;
+    cache_read(cache, layer->params.kernels, sequence, first, n, layer->chunk_latent, NULL);
+    for (size_t h = 0; h < heads; h++) {
+        const float *w = up_projection(layer, h);
+        float *key = layer->chunk + (chunk->k_offset + h * chunk->k_head) / sizeof(float);
+        float *value = layer->chunk + (chunk->v_offset + h * chunk->v_head) / sizeof(float);
+        blas_gemm(0, 1, n, nope, rank, 1, latent, width, w, rank, 0, key, m->key_dim);
+        blas_gemm(0, 1, n, m->value_dim, rank, 1, latent, width, w + nope * rank, rank, 0, value,
+                  m->value_dim);
+        for (size_t t = 0; t < n; t++)
+            memcpy(key + t * m->key_dim + nope, latent + t * width + rank, rope * sizeof *key);
+    }
+}
+
+/* Some query rows of a sequence over one chunk: the first chunk writes the result, later ones are
+ * merged into it. */
+static void attend_chunk(Layer *layer, const KvSequence *view, const KvLayout *layout,
+                         const float *q, float *out, float *lse) {
+    const Model *m = layer->params.model;
+    const bool merged = view->position > 0;
+    Attention a = { .sequences = 1,
+                    .sequence = view,
+                    .q = q,
+                    .out = merged ? layer->part : out,
+                    .lse = merged ? layer->part_lse : lse };
+    run_attention(layer, &a, *layout);
+    if (merged)
+        attention_merge(view->q_tokens * m->heads, m->value_dim, out, lse, layer->part,
+                        layer->part_lse);
+}
+
+/* One sequence: `rows` query tokens, the last of those it holds. */
+static void attend_expanded_sequence(Layer *layer, const Cache *cache, size_t sequence, size_t rows,
+                                     const float *q, float *out, float *lse) {
+    const Model *m = layer->params.model;
+    const size_t tokens = cache_tokens(cache, sequence), most = layer->params.expand_tokens,
+                 q_first = tokens - rows, heads = m->heads;
+    const KvLayout layout = kv_layout(ROW_F32, heads, m->key_dim, m->value_dim, false, most);
+    const uint32_t block = 0;
+    for (size_t first = 0; first < tokens && rows; first += most) {
+        const size_t n = tokens - first < most ? tokens - first : most;
+        expand_chunk(layer, cache, sequence, first, n, &layout);
+        /* Queries before the chunk see nothing of it. */
+        for (size_t row = first > q_first ? first - q_first : 0; row < rows;
+             row += layer->attend_rows) {
+            const size_t left = rows - row;
+            const KvSequence view = {
+                .pool = (const unsigned char *)layer->chunk,
+                .table = &block,
+                .tokens = n,
+                .position = first,
+                .q_tokens = left < layer->attend_rows ? left : layer->attend_rows,
+                .q_position = q_first + row,
+            };
+            attend_chunk(layer, &view, &layout, q + row * heads * m->key_dim,
+                         out + row * heads * m->value_dim, lse + row * heads);
+        }
+    }
+}
+
+static void attend_expanded(Layer *layer, const Cache *cache, const LayerBatch *batch,
+                            const float *q, float *out) {
+    const Model *m = layer->params.model;
+    size_t at = 0;
+    for (size_t i = 0; i < batch->sequences; i++) {
+        attend_expanded_sequence(layer, cache, batch->sequence[i], batch->tokens[i],
+                                 q + at * m->heads * m->key_dim, out + at * m->heads * m->value_dim,
+                                 layer->lse + at * m->heads);
+        at += batch->tokens[i];
+    }
+}
+
+void layer_attend(Layer *layer, const Cache *cache, const LayerBatch *batch, const float *q,
+                  float *out) {
+    switch (layer->params.path) {
+    case PATH_MATERIALISED:
+        attend_materialised(layer, cache, batch, q, out);
+        return;
+    case PATH_EXPANDED:
+        attend_expanded(layer, cache, batch, q, out);
+        return;
+    case PATH_ABSORBED:
+        attend_absorbed(layer, cache, batch, q, out);
+        return;
+    }
+}
