@@ -27,22 +27,6 @@ static size_t greatest(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-/* Floats that attention_run asks for at most: one sequence that brings all rows, or one row each
- * from as many sequences, over as many tokens as there may be. */
-static size_t attention_floats(const Layer *layer, size_t rows, KvLayout layout, size_t tokens) {
-    const Model *m = layer->params.model;
-    Attention a = { .layout = layout, .heads = m->heads, .sequence = layer->views };
-    for (size_t i = 0; i < rows; i++)
-        layer->views[i] =
-            (KvSequence){ .tokens = tokens, .q_tokens = 1, .q_position = tokens ? tokens - 1 : 0 };
-    a.sequences = rows;
-    const size_t many = attention_workspace(&a, layer->params.threads);
-    layer->views[0].q_tokens = rows;
-    layer->views[0].q_position = tokens > rows ? tokens - rows : 0;
-    a.sequences = 1;
-    return greatest(many, attention_workspace(&a, layer->params.threads));
-}
-
 static Status alloc_projection(Layer *layer, Error *err) {
     const Model *m = layer->params.model;
     const size_t rows = least(layer->tokens, PROJECT_ROWS), half = m->rope.dim / 2;
@@ -62,9 +46,6 @@ static Status alloc_attention(Layer *layer, Error *err) {
     const size_t heads = m->heads, rank = m->kv_lora_rank, row = rank + m->rope_dim;
     TRY(BUFFER(&layer->views, layer->tokens, "views of sequences", err));
     layer->attend_rows = layer->tokens;
-    KvLayout layout = kv_layout(ROW_F32, layer->shape.kv_heads, layer->shape.key_dim,
-                                layer->shape.value_dim, layer->shape.shared, 1);
-    size_t tokens = layer->positions;
     if (layer_keeps_latent(layer)) {
         const size_t rows = greatest(ATTEND_FLOATS / (heads * row), ATTEND_ROWS_LEAST);
         layer->attend_rows = least(layer->tokens, rows);
@@ -74,16 +55,15 @@ static Status alloc_attention(Layer *layer, Error *err) {
         TRY(BUFFER(&layer->absorbed_q, rows * heads * row, "folded queries", err));
         TRY(BUFFER(&layer->context, rows * heads * rank, "latent outputs", err));
     } else if (path == PATH_EXPANDED) {
-        tokens = layer->params.expand_tokens;
-        layout = kv_layout(ROW_F32, heads, m->key_dim, m->value_dim, false, tokens);
+        const size_t tokens = layer->params.expand_tokens;
+        const KvLayout chunk = layer_chunk_layout(layer);
         TRY(BUFFER(&layer->chunk_latent, tokens * row, "decoded latents", err));
-        TRY(BUFFER(&layer->chunk, layout.block_bytes / sizeof(float), "expanded rows", err));
+        TRY(BUFFER(&layer->chunk, chunk.block_bytes / sizeof(float), "expanded rows", err));
         TRY(BUFFER(&layer->part, rows * heads * m->value_dim, "partial outputs", err));
         TRY(BUFFER(&layer->part_lse, rows * heads, "partial sums", err));
         TRY(BUFFER(&layer->lse, layer->tokens * heads, "sums", err));
     }
-    layer->workspace_floats = attention_floats(layer, rows, layout, tokens);
-    return BUFFER(&layer->workspace, layer->workspace_floats, "attention workspace", err);
+    return OK;
 }
 
 Status layer_new(Layer **layer, const LayerParams *params, size_t tokens, size_t cached_tokens,
@@ -222,7 +202,11 @@ Status layer_forward(Layer *layer, Cache *cache, const LayerBatch *batch, const 
         }
         spent.append_ns += lap_ns(&clock);
     }
-    layer_attend(layer, cache, batch, layer->q, layer->out);
+    const Status status = layer_attend_checked(layer, cache, batch, layer->q, layer->out, err);
+    if (status != OK) {
+        forget_rows(cache, batch, &at);
+        return status;
+    }
     spent.attend_ns = lap_ns(&clock);
     layer_output(layer, rows, layer->out, y);
     spent.output_ns = lap_ns(&clock);

@@ -22,8 +22,10 @@ typedef struct {
 
 typedef struct Layer Layer;
 
-/* A layer with workspace for calls of at most `tokens` new tokens in all, over at most
- * `cached_tokens` tokens a sequence. Borrows everything in params. */
+/* A layer with workspace for calls of at most `tokens` new tokens in all, to sequences that hold at
+ * most `cached_tokens` tokens before the call. Borrows everything in params and sets the number of
+ * BLAS threads. Errors: ERR_INPUT for a path that keeps a latent where the model has none;
+ * ERR_MACHINE for lack of memory. */
 Status layer_new(Layer **layer, const LayerParams *params, size_t tokens, size_t cached_tokens,
                  Error *err);
 void layer_free(Layer *layer);
@@ -40,13 +42,16 @@ typedef struct {
 } LayerTimes;
 
 /* The whole layer: y [tokens, D] from x [tokens, D] (already input-normalised, as in checkpoints),
- * sequence after sequence; rows are appended to the cache. times may be NULL. */
+ * sequence after sequence; rows are appended to the cache. A sequence may be named once. times may
+ * be NULL. Errors: ERR_INPUT for more tokens than the layer was made for, ERR_MACHINE for lack of
+ * memory; the cache then holds what it held. */
 Status layer_forward(Layer *layer, Cache *cache, const LayerBatch *batch, const float *x, float *y,
                      LayerTimes *times, Error *err);
 
 /* The attention part alone over what the cache holds: q [tokens, H, key_dim] after RoPE to
  * out [tokens, H, value_dim] before the output projection, the batch's tokens being the last of
- * each sequence. For absorbed this includes both foldings, for expanded the rebuilding. */
+ * each sequence. For absorbed this includes both foldings, for expanded the rebuilding. The first
+ * call of a shape brings its workspace; should memory for that be refused, out becomes NaN. */
 void layer_attend(Layer *layer, const Cache *cache, const LayerBatch *batch, const float *q,
                   float *out);
 

@@ -12,19 +12,27 @@
  *               a chunk before the next is rebuilt.
  *
  * The last two take attend_rows query rows at a time, which bounds their workspace. */
-#include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "blas.h"
+#include "buffer.h"
 #include "layer.h"
 #include "layer_parts.h"
 
-static void run_attention(Layer *layer, Attention *a, KvLayout layout) {
+/* Completes a call and runs it. How much workspace it needs depends on how the driver cuts its
+ * shapes, so the first call of a kind brings it. */
+static Status run_attention(Layer *layer, Attention *a, KvLayout layout, Error *err) {
     a->layout = layout;
     a->heads = layer->params.model->heads;
     a->scale = (float)model_softmax_scale(layer->params.model);
-    assert(attention_workspace(a, layer->params.threads) <= layer->workspace_floats);
-    attention_run(layer->params.kernels, a, layer->params.threads, layer->workspace);
+    float *workspace = buffer_grown(layer->workspace, &layer->workspace_floats, 0,
+                                    attention_workspace(a, layer->params.threads),
+                                    sizeof *workspace, "attention workspace", err);
+    if (!workspace) return ERR_MACHINE;
+    layer->workspace = workspace;
+    attention_run(layer->params.kernels, a, layer->params.threads, workspace);
+    return OK;
 }
 
 /* The batch's query rows from one on: where the next piece starts. */
@@ -55,13 +63,13 @@ static size_t next_views(Layer *layer, const Cache *cache, const LayerBatch *bat
     return count;
 }
 
-static void attend_materialised(Layer *layer, const Cache *cache, const LayerBatch *batch,
-                                const float *q, float *out) {
+static Status attend_materialised(Layer *layer, const Cache *cache, const LayerBatch *batch,
+                                  const float *q, float *out, Error *err) {
     Cursor cursor = { 0 };
     size_t rows;
     const size_t count = next_views(layer, cache, batch, &cursor, layer->attend_rows, &rows);
     Attention a = { .sequences = count, .sequence = layer->views, .q = q, .out = out };
-    run_attention(layer, &a, cache_layout(cache));
+    return run_attention(layer, &a, cache_layout(cache), err);
 }
 
 /* ---- absorbed ---- */
@@ -104,24 +112,30 @@ static void unfold_outputs(Layer *layer, size_t rows, float *out) {
             heads * value);
 }
 
-static void attend_absorbed(Layer *layer, const Cache *cache, const LayerBatch *batch,
-                            const float *q, float *out) {
+static Status attend_absorbed(Layer *layer, const Cache *cache, const LayerBatch *batch,
+                              const float *q, float *out, Error *err) {
     const Model *m = layer->params.model;
     Cursor cursor = { 0 };
     for (size_t rows, at = 0;; at += rows) {
         const size_t count = next_views(layer, cache, batch, &cursor, layer->attend_rows, &rows);
-        if (!rows) return;
+        if (!rows) return OK;
         fold_queries(layer, rows, q + at * m->heads * m->key_dim);
         Attention a = { .sequences = count,
                         .sequence = layer->views,
                         .q = layer->absorbed_q,
                         .out = layer->context };
-        run_attention(layer, &a, cache_layout(cache));
+        TRY(run_attention(layer, &a, cache_layout(cache), err));
         unfold_outputs(layer, rows, out + at * m->heads * m->value_dim);
     }
 }
 
 /* ---- expanded ---- */
+
+KvLayout layer_chunk_layout(const Layer *layer) {
+    const Model *m = layer->params.model;
+    return kv_layout(ROW_F32, m->heads, m->key_dim, m->value_dim, false,
+                     layer->params.expand_tokens);
+}
 
 /* Rebuilds keys and values of n cached tokens from `first` on into the chunk. */
 static void expand_chunk(Layer *layer, const Cache *cache, size_t sequence, size_t first, size_t n,
@@ -145,8 +159,8 @@ static void expand_chunk(Layer *layer, const Cache *cache, size_t sequence, size
 
 /* Some query rows of a sequence over one chunk: the first chunk writes the result, later ones are
  * merged into it. */
-static void attend_chunk(Layer *layer, const KvSequence *view, const KvLayout *layout,
-                         const float *q, float *out, float *lse) {
+static Status attend_chunk(Layer *layer, const KvSequence *view, const KvLayout *layout,
+                           const float *q, float *out, float *lse, Error *err) {
     const Model *m = layer->params.model;
     const bool merged = view->position > 0;
     Attention a = { .sequences = 1,
@@ -154,10 +168,11 @@ static void attend_chunk(Layer *layer, const KvSequence *view, const KvLayout *l
                     .q = q,
                     .out = merged ? layer->part : out,
                     .lse = merged ? layer->part_lse : lse };
-    run_attention(layer, &a, *layout);
+    TRY(run_attention(layer, &a, *layout, err));
     if (merged)
         attention_merge(view->q_tokens * m->heads, m->value_dim, out, lse, layer->part,
                         layer->part_lse);
+    return OK;
 }
 
 /* One sequence: `rows` query tokens, the last of those it holds. */
@@ -166,7 +181,7 @@ static void attend_expanded_sequence(Layer *layer, const Cache *cache, size_t se
     const Model *m = layer->params.model;
     const size_t tokens = cache_tokens(cache, sequence), most = layer->params.expand_tokens,
                  q_first = tokens - rows, heads = m->heads;
-    const KvLayout layout = kv_layout(ROW_F32, heads, m->key_dim, m->value_dim, false, most);
+    const KvLayout layout = layer_chunk_layout(layer);
     const uint32_t block = 0;
     for (size_t first = 0; first < tokens && rows; first += most) {
         const size_t n = tokens - first < most ? tokens - first : most;
@@ -183,35 +198,44 @@ static void attend_expanded_sequence(Layer *layer, const Cache *cache, size_t se
                 .q_tokens = left < layer->attend_rows ? left : layer->attend_rows,
                 .q_position = q_first + row,
             };
-            attend_chunk(layer, &view, &layout, q + row * heads * m->key_dim,
-                         out + row * heads * m->value_dim, lse + row * heads);
+            TRY(attend_chunk(layer, &view, &layout, q + row * heads * m->key_dim,
+                             out + row * heads * m->value_dim, lse + row * heads, err));
         }
     }
+    return OK;
 }
 
-static void attend_expanded(Layer *layer, const Cache *cache, const LayerBatch *batch,
-                            const float *q, float *out) {
+static Status attend_expanded(Layer *layer, const Cache *cache, const LayerBatch *batch,
+                              const float *q, float *out, Error *err) {
     const Model *m = layer->params.model;
     size_t at = 0;
     for (size_t i = 0; i < batch->sequences; i++) {
-        attend_expanded_sequence(layer, cache, batch->sequence[i], batch->tokens[i],
-                                 q + at * m->heads * m->key_dim, out + at * m->heads * m->value_dim,
-                                 layer->lse + at * m->heads);
+        TRY(attend_expanded_sequence(
+            layer, cache, batch->sequence[i], batch->tokens[i], q + at * m->heads * m->key_dim,
+            out + at * m->heads * m->value_dim, layer->lse + at * m->heads, err));
         at += batch->tokens[i];
+    }
+    return OK;
+}
+
+Status layer_attend_checked(Layer *layer, const Cache *cache, const LayerBatch *batch,
+                            const float *q, float *out, Error *err) {
+    switch (layer->params.path) {
+    case PATH_EXPANDED:
+        return attend_expanded(layer, cache, batch, q, out, err);
+    case PATH_ABSORBED:
+        return attend_absorbed(layer, cache, batch, q, out, err);
+    default:
+        return attend_materialised(layer, cache, batch, q, out, err);
     }
 }
 
 void layer_attend(Layer *layer, const Cache *cache, const LayerBatch *batch, const float *q,
                   float *out) {
-    switch (layer->params.path) {
-    case PATH_MATERIALISED:
-        attend_materialised(layer, cache, batch, q, out);
-        return;
-    case PATH_EXPANDED:
-        attend_expanded(layer, cache, batch, q, out);
-        return;
-    case PATH_ABSORBED:
-        attend_absorbed(layer, cache, batch, q, out);
-        return;
-    }
+    Error err;
+    if (layer_attend_checked(layer, cache, batch, q, out, &err) == OK) return;
+    const Model *m = layer->params.model;
+    size_t rows = 0;
+    for (size_t i = 0; i < batch->sequences; i++) rows += batch->tokens[i];
+    for (size_t i = 0; i < rows * m->heads * m->value_dim; i++) out[i] = NAN;
 }

@@ -46,4 +46,11 @@ struct Layer {
 /* Does this path keep the latent, shared by all heads? */
 bool layer_keeps_latent(const Layer *layer);
 
+/* The one block that `expanded` rebuilds keys and values of all heads into. */
+KvLayout layer_chunk_layout(const Layer *layer);
+
+/* layer_attend with its failure told. Errors: ERR_MACHINE when workspace is refused. */
+Status layer_attend_checked(Layer *layer, const Cache *cache, const LayerBatch *batch,
+                            const float *q, float *out, Error *err);
+
 #endif
