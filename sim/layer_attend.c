@@ -176,8 +176,9 @@ static Status attend_chunk(Layer *layer, const KvSequence *view, const KvLayout 
 }
 
 /* One sequence: `rows` query tokens, the last of those it holds. */
-static void attend_expanded_sequence(Layer *layer, const Cache *cache, size_t sequence, size_t rows,
-                                     const float *q, float *out, float *lse) {
+static Status attend_expanded_sequence(Layer *layer, const Cache *cache, size_t sequence,
+                                       size_t rows, const float *q, float *out, float *lse,
+                                       Error *err) {
     const Model *m = layer->params.model;
     const size_t tokens = cache_tokens(cache, sequence), most = layer->params.expand_tokens,
                  q_first = tokens - rows, heads = m->heads;
