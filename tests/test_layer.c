@@ -213,42 +213,50 @@ Test(layer, a_ragged_batch_is_each_of_its_sequences_alone) {
     }
 }
 
-/* Large enough that OpenBLAS itself uses several threads. */
-static Model threaded_model(AttentionKind kind) {
-    Model m = kind == ATTENTION_MLA ? small_mla(80, true, 32) : small_heads(kind, 8, 2, 32);
-    m.hidden = 200;
-    if (kind == ATTENTION_MLA) {
-        m.heads = m.kv_heads = 8;
-        m.kv_lora_rank = 96;
-        m.nope_dim = 32;
-        m.rope_dim = m.rope.dim = 16;
-        m.key_dim = 48;
+/* Attention over random rows of a cache by some threads: out [sequences * rows, H, value]. */
+static void attend_random(const Model *model, const Setting *set, size_t rows, float *out) {
+    enum { SEQUENCES = 2, TOKENS = 1100 };
+    Rig rig = { 0 };
+    rig_new(&rig, model, set, SEQUENCES, TOKENS);
+    const CacheShape shape = model_cache_shape(model, set->path);
+    const size_t keys = TOKENS * shape.kv_heads * shape.key_dim,
+                 values = TOKENS * shape.kv_heads * shape.value_dim,
+                 queries = SEQUENCES * rows * model->heads * model->key_dim;
+    float *k = new_floats(keys), *v = new_floats(values), *q = new_floats(queries);
+    small_fill(queries, 300, 1, q);
+    for (size_t s = 0; s < SEQUENCES; s++) {
+        small_fill(keys, 301 + 2 * s, 1, k);
+        small_fill(values, 302 + 2 * s, 1, v);
+        cr_assert_eq(cache_append(rig.cache, &rig.kernels, 1, rig.sequence[s], TOKENS - 7 * s, k,
+                                  shape.shared ? NULL : v, &rig.err),
+                     OK);
     }
-    return m;
+    const LayerBatch batch = { SEQUENCES, rig.sequence, (size_t[]){ rows, rows } };
+    layer_attend(rig.layer, rig.cache, &batch, q, out);
+    free(k), free(v), free(q);
+    rig_free(&rig);
 }
 
-Test(layer, one_thread_and_two_give_the_same_bits) {
-    enum { TOKENS = 90, PREFILL = 80 };
-    const AttentionKind kinds[] = { ATTENTION_GQA, ATTENTION_MLA };
-    for (size_t i = 0; i < 2; i++) {
-        const Model model = threaded_model(kinds[i]);
-        const size_t n = TOKENS * model.hidden;
-        float *x = new_floats(n), *one = new_floats(n), *two = new_floats(n);
-        small_fill(n, 100, 1, x);
-        for (Path path = 0; path < paths_of(&model); path++) {
-            Setting set = {
-                .path = path, .type = ROW_BF16, .block_tokens = 16, .expand_tokens = 32
-            };
-            set.threads = 1;
-            run_split(&model, &set, TOKENS, PREFILL, x, one);
-            set.threads = 2;
-            run_split(&model, &set, TOKENS, PREFILL, x, two);
-            cr_assert_arr_eq(one, two, n * sizeof *one, "%s %s", attention_kind_name(kinds[i]),
-                             path_name(path));
-        }
-        free(x);
-        free(one);
-        free(two);
+Test(layer, attention_by_one_thread_and_by_more_gives_the_same_bits) {
+    for (SmallLayer which = 0; which < SMALL_COUNT; which++) {
+        const Model model = small_model(which);
+        for (Path path = 0; path < paths_of(&model); path++)
+            for (size_t rows = 1; rows <= 33; rows += 32) {
+                Setting set = {
+                    .path = path, .type = ROW_BF16, .block_tokens = 16, .expand_tokens = 100
+                };
+                const size_t n = 2 * rows * model.heads * model.value_dim;
+                float *one = new_floats(n), *more = new_floats(n);
+                set.threads = 1;
+                attend_random(&model, &set, rows, one);
+                for (set.threads = 2; set.threads <= 3; set.threads++) {
+                    attend_random(&model, &set, rows, more);
+                    cr_assert_arr_eq(one, more, n * sizeof *one, "layer %d, %s, %zu rows", which,
+                                     path_name(path), rows);
+                }
+                free(one);
+                free(more);
+            }
     }
 }
 
