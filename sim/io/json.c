@@ -72,8 +72,8 @@ static Status read_whole(const char *path, char **text, size_t *length, Error *e
 }
 
 Status json_read(Json **out, const char *path, Error *err) {
-    char *text;
-    size_t length;
+    char *text = NULL;
+    size_t length = 0;
     TRY(read_whole(path, &text, &length, err));
     const Status status = json_parse(out, path, text, length, err);
     free(text);
