@@ -35,7 +35,6 @@ typedef struct {
     char device[64]; /* a file under configs/hardware, its memory drawn as a line; "" none */
     unsigned phases; /* bits 1 << Phase: what the study runs */
     char contender[32];
-    char base_contender[32]; /* the contender that ratios are against: mha */
     CacheParams cache;
     struct {
         uint32_t tokens; /* the one sequence that is held and counted */
