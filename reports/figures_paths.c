@@ -154,7 +154,8 @@ static void write_panel(Drawing *d, size_t index, size_t context, const Crossove
         snprintf(text, sizeof text, "measured (solid): %.3g", c->measured);
     figure_item(d, "measured_text", index, text);
     figure_number_item(d, "measured", index, isfinite(c->measured) ? c->measured : 0);
-    snprintf(text, sizeof text, isfinite(c->closed) ? "equal flops (dashed): %.3g" : "", c->closed);
+    text[0] = '\0';
+    if (isfinite(c->closed)) snprintf(text, sizeof text, "equal flops (dashed): %.3g", c->closed);
     figure_item(d, "closed_text", index, text);
     figure_number_item(d, "closed", index, isfinite(c->closed) ? c->closed : 0);
 }
