@@ -13,90 +13,89 @@ static void expect_refused(const char *text, size_t length, const char *message)
     cr_assert_null(file);
 }
 
+static const Wrong wrong_studies[] = {
+    { "", "s.yaml: model: must be given; The model: a name under configs/models, a Hugging "
+          "Face config.json, or a folder that holds one." },
+    { "# nothing\n", "s.yaml: model: must be given; The model: a name under configs/models, a "
+                     "Hugging Face config.json, or a folder that holds one." },
+    { "- a\n", "s.yaml:1:1: a study is a mapping of keys to values" },
+    { "just text\n", "s.yaml:1:1: a study is a mapping of keys to values" },
+    { "model: m\nsede: 3\n", "s.yaml:2:1: sede: no such key; did you mean seed?" },
+    { "model: m\ndecode:\n  contxt: 3\n",
+      "s.yaml:3:3: decode.contxt: no such key; did you mean decode.context?" },
+    { "context: 4k\n", "s.yaml:1:1: context: no such key; did you mean decode.context?" },
+    { "decod: {context: 1}\n", "s.yaml:1:1: decod: no such key; did you mean decode?" },
+    { "xyzzyxyzzy: 1\n", "s.yaml:1:1: xyzzyxyzzy: no such key; kvlab describe lists them" },
+    { "decode: 5\n",
+      "s.yaml:1:9: decode: a section, not a key; its keys go below it, as decode.context" },
+    { "seed: 1\nseed: 2\n", "s.yaml:2:1: seed: given twice; first in line 1" },
+    { "decode: {context: 1}\ndecode.context: 2\n",
+      "s.yaml:2:17: decode.context: given twice; first at s.yaml:1:19" },
+    { "decode: {context: 1}\ndecode: {path: absorbed}\n",
+      "s.yaml:2:1: decode: given twice; first in line 1" },
+    { "seed: [1, 2]\n", "s.yaml:1:7: seed: a list; one value is allowed here" },
+    { "seed: {a: 1}\n", "s.yaml:1:7: seed: a mapping where a value is expected" },
+    { "decode.context: [1, [2]]\n",
+      "s.yaml:1:21: decode.context: a list where a value is expected" },
+    { "decode.context: []\n", "s.yaml:1:17: decode.context: the list is empty" },
+    { "decode.context: [1k, 2, 1024]\n", "s.yaml:1:25: decode.context: 1024: twice in one list" },
+    { "phases: [bytes, bytes]\n", "s.yaml:1:17: phases: bytes: twice in one list" },
+    { "decode.context: 0\n", "s.yaml:1:17: decode.context: 0: must be a whole number from 1 to "
+                             "16M tokens" },
+    { "decode.context: [1k, 17M]\n", "s.yaml:1:22: decode.context: 17M: must be a whole number "
+                                     "from 1 to 16M tokens" },
+    { "decode.context: 1.5\n", "s.yaml:1:17: decode.context: 1.5: must be a whole number from "
+                               "1 to 16M tokens" },
+    { "decode.context: -1\n", "s.yaml:1:17: decode.context: -1: must be a whole number from 1 "
+                              "to 16M tokens" },
+    { "decode.context:\n", "s.yaml:1:16: decode.context: empty: must be a whole number from 1 "
+                           "to 16M tokens" },
+    { "measure.min_seconds: nan\n",
+      "s.yaml:1:22: measure.min_seconds: nan: must be a number from 0 to 3600 s" },
+    { "measure.min_seconds: .inf\n",
+      "s.yaml:1:22: measure.min_seconds: .inf: must be a number from 0 to 3600 s" },
+    { "measure.min_seconds: 1e400\n",
+      "s.yaml:1:22: measure.min_seconds: 1e400: must be a number from 0 to 3600 s" },
+    { "limits.memory: lots\n", "s.yaml:1:16: limits.memory: lots: must be a size such as 6GiB "
+                               "from 0 to 1024TiB" },
+    { "decode.path: absorbd\n",
+      "s.yaml:1:14: decode.path: absorbd: must be one of materialised, expanded, absorbed; did "
+      "you mean absorbed?" },
+    { "isa: avx22\n", "s.yaml:1:6: isa: avx22: must be one of auto, ref, portable, avx2, "
+                      "avx512; did you mean avx2?" },
+    { "phases: [bites]\n", "s.yaml:1:10: phases: bites: must be some of bytes, decode, "
+                           "prefill, projections, error; did you mean bytes?" },
+    { "model: ''\n", "s.yaml:1:8: model: empty: must be one line of 1 to 511 bytes" },
+    { "title: \"a\\nb\"\n", "s.yaml:1:8: title: a?b: must be one line of 1 to 159 bytes" },
+    { "contenders: gqa\n", "s.yaml:1:13: contenders: gqa: must be model, mha, mqa, gqa-G (as "
+                           "gqa-8) or mla-C+R (as mla-512+64)" },
+    { "model: m\nsequences: {vocabulary: 8, clusters: 9}\n",
+      "s.yaml:2:38: sequences.clusters: 9: sequences.clusters must be at most "
+      "sequences.vocabulary" },
+    { "model: m\nsequences: {clusters: 9, vocabulary: 8}\n",
+      "s.yaml:2:38: sequences.vocabulary: 8: sequences.clusters must be at most "
+      "sequences.vocabulary" },
+    { "model: m\ndecode: {context: [1, 16M], sequences: [1, 65]}\n",
+      "s.yaml:2:40: decode.sequences: 65: decode.context times decode.sequences must be at "
+      "most 1G tokens" },
+    { "base: other.yaml\n", "s.yaml:1:7: base: only a study file may have one" },
+    { "a: b: c\n", "s.yaml:1:5: not valid YAML: mapping values are not allowed in this "
+                   "context" },
+    { "decode: {context: 1\n", "s.yaml:2:1: not valid YAML: while parsing a flow mapping, did "
+                               "not find expected ',' or '}'" },
+    { "seed: &a 1\nthreads: *a\n", "s.yaml:2:10: an alias (*name); write the value out instead" },
+    { "decode: &a {context: *a}\n", "s.yaml:1:22: an alias (*name); write the value out instead" },
+    { "seed: !!int 1\n", "s.yaml:1:7: a tag (!name); tags have no use here" },
+    { "[a]: 1\n", "s.yaml:1:1: a list or mapping as a key; a key is a word" },
+    { "model: m\n---\nmodel: n\n", "s.yaml:2:1: a second document; a file holds one" },
+    { "title: \"a\\0b\"\n", "s.yaml:1:8: a NUL character" },
+    { "model: m\ntitle: \xff\n", "s.yaml:2:8: not UTF-8 text: invalid leading UTF-8 octet" },
+};
+
 Test(config_mistakes, every_mistake_in_a_study_is_one_line_with_its_place) {
-    static const Wrong cases[] = {
-        { "", "s.yaml: model: must be given; The model: a name under configs/models, a Hugging "
-              "Face config.json, or a folder that holds one." },
-        { "# nothing\n", "s.yaml: model: must be given; The model: a name under configs/models, a "
-                         "Hugging Face config.json, or a folder that holds one." },
-        { "- a\n", "s.yaml:1:1: a study is a mapping of keys to values" },
-        { "just text\n", "s.yaml:1:1: a study is a mapping of keys to values" },
-        { "model: m\nsede: 3\n", "s.yaml:2:1: sede: no such key; did you mean seed?" },
-        { "model: m\ndecode:\n  contxt: 3\n",
-          "s.yaml:3:3: decode.contxt: no such key; did you mean decode.context?" },
-        { "context: 4k\n", "s.yaml:1:1: context: no such key; did you mean decode.context?" },
-        { "decod: {context: 1}\n", "s.yaml:1:1: decod: no such key; did you mean decode?" },
-        { "xyzzyxyzzy: 1\n", "s.yaml:1:1: xyzzyxyzzy: no such key; kvlab describe lists them" },
-        { "decode: 5\n",
-          "s.yaml:1:9: decode: a section, not a key; its keys go below it, as decode.context" },
-        { "seed: 1\nseed: 2\n", "s.yaml:2:1: seed: given twice; first in line 1" },
-        { "decode: {context: 1}\ndecode.context: 2\n",
-          "s.yaml:2:17: decode.context: given twice; first at s.yaml:1:19" },
-        { "decode: {context: 1}\ndecode: {path: absorbed}\n",
-          "s.yaml:2:1: decode: given twice; first in line 1" },
-        { "seed: [1, 2]\n", "s.yaml:1:7: seed: a list; one value is allowed here" },
-        { "seed: {a: 1}\n", "s.yaml:1:7: seed: a mapping where a value is expected" },
-        { "decode.context: [1, [2]]\n",
-          "s.yaml:1:21: decode.context: a list where a value is expected" },
-        { "decode.context: []\n", "s.yaml:1:17: decode.context: the list is empty" },
-        { "decode.context: [1k, 2, 1024]\n",
-          "s.yaml:1:25: decode.context: 1024: twice in one list" },
-        { "phases: [bytes, bytes]\n", "s.yaml:1:17: phases: bytes: twice in one list" },
-        { "decode.context: 0\n", "s.yaml:1:17: decode.context: 0: must be a whole number from 1 to "
-                                 "16M tokens" },
-        { "decode.context: [1k, 17M]\n", "s.yaml:1:22: decode.context: 17M: must be a whole number "
-                                         "from 1 to 16M tokens" },
-        { "decode.context: 1.5\n", "s.yaml:1:17: decode.context: 1.5: must be a whole number from "
-                                   "1 to 16M tokens" },
-        { "decode.context: -1\n", "s.yaml:1:17: decode.context: -1: must be a whole number from 1 "
-                                  "to 16M tokens" },
-        { "decode.context:\n", "s.yaml:1:16: decode.context: empty: must be a whole number from 1 "
-                               "to 16M tokens" },
-        { "measure.min_seconds: nan\n",
-          "s.yaml:1:22: measure.min_seconds: nan: must be a number from 0 to 3600 s" },
-        { "measure.min_seconds: .inf\n",
-          "s.yaml:1:22: measure.min_seconds: .inf: must be a number from 0 to 3600 s" },
-        { "measure.min_seconds: 1e400\n",
-          "s.yaml:1:22: measure.min_seconds: 1e400: must be a number from 0 to 3600 s" },
-        { "limits.memory: lots\n", "s.yaml:1:16: limits.memory: lots: must be a size such as 6GiB "
-                                   "from 0 to 1024TiB" },
-        { "decode.path: absorbd\n",
-          "s.yaml:1:14: decode.path: absorbd: must be one of materialised, expanded, absorbed; did "
-          "you mean absorbed?" },
-        { "isa: avx22\n", "s.yaml:1:6: isa: avx22: must be one of auto, ref, portable, avx2, "
-                          "avx512; did you mean avx2?" },
-        { "phases: [bites]\n", "s.yaml:1:10: phases: bites: must be some of bytes, decode, "
-                               "prefill, projections, error; did you mean bytes?" },
-        { "model: ''\n", "s.yaml:1:8: model: empty: must be one line of 1 to 511 bytes" },
-        { "title: \"a\\nb\"\n", "s.yaml:1:8: title: a?b: must be one line of 1 to 159 bytes" },
-        { "contenders: gqa\n", "s.yaml:1:13: contenders: gqa: must be model, mha, mqa, gqa-G (as "
-                               "gqa-8) or mla-C+R (as mla-512+64)" },
-        { "model: m\nsequences: {vocabulary: 8, clusters: 9}\n",
-          "s.yaml:2:38: sequences.clusters: 9: sequences.clusters must be at most "
-          "sequences.vocabulary" },
-        { "model: m\nsequences: {clusters: 9, vocabulary: 8}\n",
-          "s.yaml:2:38: sequences.vocabulary: 8: sequences.clusters must be at most "
-          "sequences.vocabulary" },
-        { "model: m\ndecode: {context: [1, 16M], sequences: [1, 65]}\n",
-          "s.yaml:2:40: decode.sequences: 65: decode.context times decode.sequences must be at "
-          "most 1G tokens" },
-        { "base: other.yaml\n", "s.yaml:1:7: base: only a study file may have one" },
-        { "a: b: c\n", "s.yaml:1:5: not valid YAML: mapping values are not allowed in this "
-                       "context" },
-        { "decode: {context: 1\n", "s.yaml:2:1: not valid YAML: while parsing a flow mapping, did "
-                                   "not find expected ',' or '}'" },
-        { "seed: &a 1\nthreads: *a\n",
-          "s.yaml:2:10: an alias (*name); write the value out instead" },
-        { "decode: &a {context: *a}\n",
-          "s.yaml:1:22: an alias (*name); write the value out instead" },
-        { "seed: !!int 1\n", "s.yaml:1:7: a tag (!name); tags have no use here" },
-        { "[a]: 1\n", "s.yaml:1:1: a list or mapping as a key; a key is a word" },
-        { "model: m\n---\nmodel: n\n", "s.yaml:2:1: a second document; a file holds one" },
-        { "title: \"a\\0b\"\n", "s.yaml:1:8: a NUL character" },
-        { "model: m\ntitle: \xff\n", "s.yaml:2:8: not UTF-8 text: invalid leading UTF-8 octet" },
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        expect_refused(cases[i].text, strlen(cases[i].text), cases[i].message);
+    for (size_t i = 0; i < sizeof wrong_studies / sizeof *wrong_studies; i++)
+        expect_refused(wrong_studies[i].text, strlen(wrong_studies[i].text),
+                       wrong_studies[i].message);
 }
 
 Test(config_mistakes, contenders_have_one_spelling) {
