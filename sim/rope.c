@@ -21,8 +21,9 @@ static double yarn_index(const Rope *rope, double turns) {
 }
 
 static Ramp yarn_ramp(const Rope *rope) {
-    Ramp ramp = { fmax(floor(yarn_index(rope, rope->beta_fast)), 0),
-                  fmin(ceil(yarn_index(rope, rope->beta_slow)), (double)rope->dim - 1) };
+    double low = yarn_index(rope, rope->beta_fast), high = yarn_index(rope, rope->beta_slow);
+    if (!rope->ramp_between_pairs) low = floor(low), high = ceil(high);
+    Ramp ramp = { fmax(low, 0), fmin(high, (double)rope->dim - 1) };
     if (ramp.low == ramp.high) ramp.high += 0.001; /* as the reference does: no division by zero */
     return ramp;
 }

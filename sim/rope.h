@@ -19,8 +19,10 @@ typedef struct {
     double beta_fast, beta_slow;              /* yarn */
     double mscale, mscale_all_dim;            /* yarn; 0 when the file has none */
     double attention_factor;                  /* yarn; the amplitude itself, 0 when not given */
+    bool ramp_between_pairs;                  /* yarn; its ends are not rounded to pairs */
     double low_freq_factor, high_freq_factor; /* llama3 */
     size_t original_tokens;                   /* original_max_position_embeddings */
+    bool scaling_left_out; /* the file asks for one that is not computed: plain stands for it */
 } Rope;
 
 /* Frequencies f_i, i < dim/2, in double (YaRN as in DeepSeek's precompute_freqs_cis). */
