@@ -14,6 +14,7 @@
 #include "sequences.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "buffer.h"
@@ -184,6 +185,28 @@ static void fill_first_token(const SequencesParams *p, const Tables *tables, siz
     normalise(hidden, 1, x);
 }
 
+size_t sequences_outlier_channel(const SequencesParams *params, size_t hidden, size_t i) {
+    return (massive_channel(params, hidden, 0) + 1 + i) % hidden;
+}
+
+/* All of them hold a fifth of the token's square. */
+double sequences_outlier_amplitude(size_t hidden) {
+    return sqrt((double)hidden / 5 / OUTLIER_CHANNELS);
+}
+
+/* Leaves the outlier channels to the tokens they are for; the row's mean square is 1 after. */
+static void fill_outlier_channels(const SequencesParams *p, uint64_t sequence, size_t t,
+                                  size_t hidden, float *x) {
+    const uint64_t stream = text_stream(p, STREAM_OUTLIERS, sequence);
+    const bool outlier = random_uniform(p->seed, stream, 2 * t) < p->outlier_tokens;
+    const uint64_t signs = random_bits(p->seed, stream, 2 * t + 1);
+    for (size_t i = 0; i < OUTLIER_CHANNELS; i++) x[sequences_outlier_channel(p, hidden, i)] = 0;
+    normalise(hidden, outlier ? sqrt(0.8) : 1, x);
+    for (size_t i = 0; outlier && i < OUTLIER_CHANNELS; i++)
+        x[sequences_outlier_channel(p, hidden, i)] =
+            (float)((signs >> i & 1 ? -1 : 1) * sequences_outlier_amplitude(hidden));
+}
+
 static void fill_token(const SequencesParams *p, const Tables *tables, uint64_t sequence, size_t t,
                        size_t hidden, float *x) {
     const uint64_t ids = text_stream(p, STREAM_IDS, sequence);
@@ -204,6 +227,7 @@ static void fill_token(const SequencesParams *p, const Tables *tables, uint64_t 
                tables->gain[j];
     }
     normalise(hidden, 1, x);
+    if (p->outlier_tokens > 0) fill_outlier_channels(p, sequence, t, hidden, x);
 }
 
 static Status check(const SequencesParams *p, size_t tokens, size_t hidden, Error *err) {
@@ -218,6 +242,10 @@ static Status check(const SequencesParams *p, size_t tokens, size_t hidden, Erro
     if (!(p->topic_rho > -1 && p->topic_rho < 1))
         return fail(err, ERR_INPUT, "sequences.topic_rho is %g; between -1 and 1 is allowed",
                     p->topic_rho);
+    if (p->outlier_tokens > 0 && hidden < OUTLIER_HIDDEN)
+        return fail(err, ERR_INPUT,
+                    "sequences.outlier_tokens needs a hidden size of %d or more, this is %zu",
+                    OUTLIER_HIDDEN, hidden);
     return OK;
 }
 

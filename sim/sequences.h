@@ -33,12 +33,20 @@ typedef struct {
     double key_value_ratio; /* 4.5: norm of K over norm of V */
     double logit_std;       /* 1.5, row-centred */
     double sink_mass;       /* 0.25: attention mass that the first token draws; 0: no sink */
-    double outlier_tokens;  /* 0: share of tokens with large values */
-    double outlier_size;    /* 8.0: their factor */
+    double outlier_tokens;  /* 0: share of tokens with large values (MHA, GQA and MQA) */
+    double outlier_size;    /* 8.0: their norm over that of other values */
 } SequencesParams;
 
 /* The verified defaults. */
 SequencesParams sequences_defaults(void);
+
+/* Channels of the hidden states that only outlier tokens use, i < OUTLIER_CHANNELS: values read
+ * them, keys and queries do not. With outliers, hidden >= OUTLIER_HIDDEN. */
+enum { OUTLIER_CHANNELS = 16, OUTLIER_HIDDEN = 64 };
+size_t sequences_outlier_channel(const SequencesParams *params, size_t hidden, size_t i);
+
+/* What each of them is in an outlier token, up to its sign. */
+double sequences_outlier_amplitude(size_t hidden);
 
 /* Hidden states x [tokens, hidden] of sequence number `sequence` (another number, another text from
  * the same distribution), RMS-normalised as a layer's input is. */

@@ -38,6 +38,13 @@ void synthesis_gains(const Synthesis *s, double power, size_t heads, size_t widt
     }
 }
 
+void synthesis_add_constant(const Part *part, float *u) {
+    const double square =
+        (double)factor_dot(part->input->width, part->input->mean, part->input->mean);
+    for (size_t i = 0; i < part->rows.count; i++) u[i] = (float)(u[i] / square);
+    rows_add_outer(&part->rows, u, part->input->mean);
+}
+
 void measured_free(Measured *m) {
     buffer_free(m->key);
     buffer_free(m->query);
@@ -55,8 +62,7 @@ Status measured_new(Measured *m, const Synthesis *s, Error *err) {
     return status;
 }
 
-/* Query head number `i` of the measured ones: spread over the layer. */
-static size_t measured_head(const Synthesis *s, const Measured *m, size_t i) {
+size_t measured_head(const Synthesis *s, const Measured *m, size_t i) {
     return i * s->model->heads / m->heads;
 }
 

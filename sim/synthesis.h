@@ -42,6 +42,9 @@ enum {
     STREAM_QUERY_LATENT,
     STREAM_OUTPUT,
     STREAM_OFFSETS,
+    STREAM_OFFSET_SIZES,
+    STREAM_OFFSET_SIGNS,
+    STREAM_OUTLIER_VALUES,
     STREAM_SINK
 };
 
@@ -74,6 +77,18 @@ void measured_take(const Synthesis *s, Measured *m);
 
 /* Mean square of the norms of x [heads, tokens, width], the first token left out. */
 double measured_square(const Measured *m, size_t width, const float *x);
+
+/* The measured query head number i. */
+size_t measured_head(const Synthesis *s, const Measured *m, size_t i);
+
+/* Adds u [rows] to what a part gives, for every token about the same: u mean^T / |mean|^2. u is
+ * used up. */
+void synthesis_add_constant(const Part *part, float *u);
+
+/* The attention sink, and the first token's key and value that belong to it. m holds keys and
+ * queries after rotation, table the rotations of its positions. */
+Status synthesis_sink(const Synthesis *s, const Measured *m, const float *table, double key_norm,
+                      double value_norm, Error *err);
 
 /* Everything after the factors, in this order: key size and offsets, value size, logits, the sink,
  * the output projection. */

@@ -3,11 +3,7 @@
  * Statistics leave the first token out: the sink sets it. Constants enter through rank-one terms
  * u mean^T / |mean|^2, which give every token about u; the first token's key and value through a
  * term along its own hidden state, which is nearly orthogonal to all others.
- *
- * The sink is a constant part of the queries on the two slowest pairs of each head, which rotate
- * least, and the first token's key along it; so long that against `context` other keys with normal
- * logits it draws the asked share of the attention. With norms on queries and keys their sizes are
- * not free, and the share is only roughly met. */
+ */
 #include "synthesis.h"
 
 #include <math.h>
@@ -15,9 +11,8 @@
 #include "buffer.h"
 #include "random.h"
 
-enum { SETTLED_HEADS = 8, SINK_PAIRS = 2 };
+enum { SETTLED_HEADS = 8 };
 static const double OFFSET_LEAST = 3, OFFSET_MOST = 8;
-static const double FIRST_KEY_NORM = 0.7, FIRST_VALUE_NORM = 0.05;
 
 /* Scales a part so that its rows, their gains apart, have variance 1 over the tokens. */
 static Status settle_keys(const Part *part, const float *gain, Error *err) {
@@ -50,7 +45,7 @@ static size_t choose_slow_pairs(const Synthesis *s, size_t head, size_t *pairs) 
     for (size_t i = 0; i < pool; i++) pairs[i] = all - 1 - i;
     for (size_t i = 0; i < wanted; i++) {
         const size_t other =
-            i + random_bits(s->params->seed, STREAM_OFFSETS, 4 * (head * all + i)) % (pool - i);
+            i + random_bits(s->params->seed, STREAM_OFFSETS, head * all + i) % (pool - i);
         const size_t kept = pairs[i];
         pairs[i] = pairs[other];
         pairs[other] = kept;
@@ -71,18 +66,11 @@ static void fill_offsets(const Synthesis *s, const float *gain, size_t *pairs, f
             const size_t row =
                 head * s->rotary.width + synthesis_pair_row(rope, pairs[i / 2], i % 2);
             const double size = OFFSET_LEAST + (OFFSET_MOST - OFFSET_LEAST) *
-                                                   random_uniform(seed, STREAM_OFFSETS + 1000, row);
-            const double sign = random_bits(seed, STREAM_OFFSETS + 2000, row) & 1 ? -1 : 1;
+                                                   random_uniform(seed, STREAM_OFFSET_SIZES, row);
+            const double sign = random_bits(seed, STREAM_OFFSET_SIGNS, row) & 1 ? -1 : 1;
             offset[row] = (float)(sign * s->params->offset_size * size * deviation);
         }
     }
-}
-
-/* Adds u to what the rows give for every token, by the mean of their input. */
-static void add_constant(const Part *part, float *u) {
-    const double square = factor_dot(part->input->width, part->input->mean, part->input->mean);
-    for (size_t i = 0; i < part->rows.count; i++) u[i] /= (float)square;
-    rows_add_outer(&part->rows, u, part->input->mean);
 }
 
 static Status calibrate_keys(const Synthesis *s, Error *err) {
@@ -103,7 +91,7 @@ static Status calibrate_keys(const Synthesis *s, Error *err) {
     }
     if (status == OK) {
         fill_offsets(s, gain, pairs, offset);
-        add_constant(&s->rotary, offset);
+        synthesis_add_constant(&s->rotary, offset);
     }
     buffer_free(pairs);
     buffer_free(offset);
@@ -141,119 +129,46 @@ static double logit_deviation(const Synthesis *s, const Measured *m) {
     return sqrt(total / (double)count);
 }
 
-/* Scales the queries: their rows, or the weight of their norm where that would undo it. */
-static void scale_queries(const Synthesis *s, double scale) {
-    if (!s->model->qk_norm) {
-        rows_scale(&s->query.rows, scale);
-        return;
-    }
-    for (size_t j = 0; j < s->model->key_dim; j++) s->weights->q_norm[j] *= (float)scale;
+/* Scales the queries: their rows, or the weight of their norm where that would undo it; and the
+ * measured ones with them. */
+static void scale_queries(const Synthesis *s, const Measured *m, double scale) {
+    const Rows norm = rows_dense(s->weights->q_norm, 1, s->model->key_dim);
+    const Rows measured = rows_dense(m->query, m->heads * m->tokens, s->model->key_dim);
+    rows_scale(s->model->qk_norm ? &norm : &s->query.rows, scale);
+    rows_scale(&measured, scale);
 }
 
-/* ---- the sink ---- */
+/* ---- value outliers ---- */
 
-/* Rows of a rotated head on its slowest pairs; returns how many. */
-static size_t sink_rows(const Rope *rope, size_t rows[2 * SINK_PAIRS]) {
-    const size_t all = rope->dim / 2, used = all < SINK_PAIRS ? all : SINK_PAIRS;
-    for (size_t i = 0; i < 2 * used; i++)
-        rows[i] = synthesis_pair_row(rope, all - 1 - i / 2, i % 2);
-    return 2 * used;
+static void set_column(const Rows *rows, size_t column, uint64_t seed, uint64_t stream,
+                       double deviation) {
+    for (size_t i = 0; i < rows->count; i++)
+        rows_at(rows, i)[column] =
+            deviation > 0 ? (float)(deviation * random_normal(seed, stream, i)) : 0;
 }
 
-/* A unit direction on the sink's rows of a key head, orthogonal to its mean key, so that the
- * queries' constant adds nothing to the mean of the other logits. */
-static void sink_direction(const Synthesis *s, size_t head, size_t count, const size_t *rows,
-                           double *direction) {
-    double mean[2 * SINK_PAIRS], along = 0, square = 0, size = 0;
-    for (size_t i = 0; i < count; i++) {
-        mean[i] = (double)factor_dot(s->input.width, s->input.mean,
-                                     rows_at(&s->rotary.rows, head * s->rotary.width + rows[i]));
-        direction[i] = random_normal(s->params->seed, STREAM_SINK, head * 2 * SINK_PAIRS + i);
-        along += mean[i] * direction[i];
-        square += mean[i] * mean[i];
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (square > 0) direction[i] -= along / square * mean[i];
-        size += direction[i] * direction[i];
-    }
-    for (size_t i = 0; i < count; i++) direction[i] /= sqrt(size);
-}
-
-/* Makes the rows give target for the first token; target is used up. */
-static Status set_first(const Part *part, float *target, Error *err) {
-    const Sample *input = part->input;
-    const double square = (double)factor_dot(input->width, input->x, input->x);
-    float *now = NULL;
-    TRY(BUFFER(&now, part->rows.count, "first token", err));
-    rows_product(&part->rows, 0, part->rows.count, 1, input->x, now, part->rows.count);
-    for (size_t i = 0; i < part->rows.count; i++)
-        target[i] = (float)((target[i] - now[i]) / square);
-    rows_add_outer(&part->rows, target, input->x);
-    buffer_free(now);
-    return OK;
-}
-
-/* The first token's value: its direction as it is, its norm a small share of the others'. */
-static Status shrink_first_value(const Synthesis *s, double norm, Error *err) {
-    const Part *part = &s->value;
-    float *target = NULL;
-    TRY(BUFFER(&target, part->rows.count, "first value", err));
-    rows_product(&part->rows, 0, part->rows.count, 1, part->input->x, target, part->rows.count);
-    for (size_t at = 0; at < part->rows.count; at += part->width) {
-        float *head = target + at;
-        const double size = sqrt(factor_dot(part->width, head, head));
-        for (size_t i = 0; i < part->width; i++)
-            head[i] *= (float)(FIRST_VALUE_NORM * norm / (size > 0 ? size : 1));
-    }
-    const Status status = set_first(part, target, err);
-    buffer_free(target);
-    return status;
-}
-
-/* The logit that draws `mass` from `context` keys with normal logits of this deviation. */
-static double sink_logit(double mass, size_t context, double deviation) {
-    return log((double)(context > 1 ? context : 1)) + deviation * deviation / 2 +
-           log(mass / (1 - mass));
-}
-
-static Status add_sink(const Synthesis *s, double key_norm, Error *err) {
+/* Values read the outlier channels, so that a head's outliers have outlier_size times the norm of
+ * its other values; keys and queries do not. MLA reads its values from a normalised latent, where
+ * no token can stand out: the channels are ordinary there. */
+static void set_outliers(const Synthesis *s, double value_norm) {
     const SequencesParams *p = s->params;
-    const size_t key_heads = s->rotary.rows.count / s->rotary.width;
-    const size_t group = s->model->heads / key_heads;
-    const double first = FIRST_KEY_NORM * key_norm;
-    const double logit = sink_logit(p->sink_mass, s->context, p->logit_std);
-    const double query = logit / (model_softmax_scale(s->model) * first);
-    size_t rows[2 * SINK_PAIRS];
-    double direction[2 * SINK_PAIRS];
-    const size_t count = sink_rows(&s->model->rope, rows);
-
-    float *key = NULL, *constant = NULL, *content = NULL;
-    Status status = BUFFER(&key, s->rotary.rows.count, "sink key", err);
-    if (status == OK) status = BUFFER(&constant, s->query.rows.count, "sink query", err);
-    if (status == OK) status = BUFFER(&content, s->content.rows.count, "sink key", err);
-    for (size_t head = 0; status == OK && head < key_heads; head++) {
-        sink_direction(s, head, count, rows, direction);
-        for (size_t i = 0; i < count; i++) {
-            key[head * s->rotary.width + rows[i]] = (float)(first * direction[i]);
-            for (size_t h = head * group; h < (head + 1) * group; h++)
-                constant[h * s->query.width + s->query_rotary + rows[i]] =
-                    (float)(query * direction[i]);
-        }
+    const size_t hidden = s->model->hidden;
+    const double deviation = p->outlier_size * value_norm /
+                             (sequences_outlier_amplitude(hidden) *
+                              sqrt(OUTLIER_CHANNELS * (double)s->model->value_dim));
+    for (size_t i = 0; i < OUTLIER_CHANNELS; i++) {
+        const size_t column = sequences_outlier_channel(p, hidden, i);
+        const uint64_t stream = random_bits(p->seed, STREAM_OUTLIER_VALUES, i);
+        set_column(&s->rotary.rows, column, p->seed, stream, 0);
+        set_column(&s->query.rows, column, p->seed, stream, 0);
+        set_column(&s->value.rows, column, p->seed, stream, deviation);
     }
-    if (status == OK) {
-        add_constant(&s->query, constant);
-        status = set_first(&s->rotary, key, err);
-    }
-    if (status == OK && s->content.rows.count) status = set_first(&s->content, content, err);
-    buffer_free(content);
-    buffer_free(constant);
-    buffer_free(key);
-    return status;
 }
 
 /* ---- the output ---- */
 
-/* out <- the attention of query t of a measured head over the keys that it sees. */
+/* out <- the attention of query t of a measured head over the keys that it sees, the others than
+ * the first standing for `context` of them. */
 static void attend(const Synthesis *s, const Measured *m, size_t head, size_t t, float *weights,
                    float *out) {
     const size_t n = s->model->key_dim, width = s->model->value_dim;
@@ -264,7 +179,9 @@ static void attend(const Synthesis *s, const Measured *m, size_t head, size_t t,
         weights[key] = (float)scale * factor_dot(n, query, m->key + (head * m->tokens + key) * n);
         if (weights[key] > most) most = weights[key];
     }
-    for (size_t key = 0; key <= t; key++) sum += weights[key] = expf(weights[key] - most);
+    for (size_t key = 0; key <= t; key++) weights[key] = expf(weights[key] - most);
+    if (s->context > t) weights[0] *= (float)t / (float)s->context;
+    for (size_t key = 0; key <= t; key++) sum += weights[key];
     for (size_t j = 0; j < width; j++) out[j] = 0;
     for (size_t key = 0; key <= t; key++) {
         const float *value = m->value + (head * m->tokens + key) * width;
@@ -305,7 +222,7 @@ static Status fill_output(const Synthesis *s, double head_square, Error *err) {
 /* ---- all of it ---- */
 
 /* Value and query sizes from the measured heads; then what the sink sets. */
-static Status calibrate_sizes(Synthesis *s, Measured *m, float *table, Error *err) {
+static Status calibrate_sizes(const Synthesis *s, Measured *m, float *table, Error *err) {
     const size_t key_dim = s->model->key_dim, value_dim = s->model->value_dim;
     measured_take(s, m);
     const double key_norm = sqrt(measured_square(m, key_dim, m->key));
@@ -316,15 +233,13 @@ static Status calibrate_sizes(Synthesis *s, Measured *m, float *table, Error *er
     if (s->model->rope.dim) rope_table(&s->model->rope, 0, m->tokens, table);
     rotate_heads(s, m, table, m->key);
     rotate_heads(s, m, table, m->query);
-    scale_queries(s, s->params->logit_std / logit_deviation(s, m));
-    if (s->params->sink_mass > 0 && s->model->rope.dim) {
-        TRY(add_sink(s, key_norm, err));
-        TRY(shrink_first_value(s, wanted, err));
-    }
-    return OK;
+    scale_queries(s, m, s->params->logit_std / logit_deviation(s, m));
+    if (s->params->outlier_tokens > 0 && s->content.rows.count == 0) set_outliers(s, wanted);
+    if (s->params->sink_mass == 0 || s->model->rope.dim == 0) return OK;
+    return synthesis_sink(s, m, table, key_norm, wanted, err);
 }
 
-static Status calibrate_output(Synthesis *s, Measured *m, const float *table, Error *err) {
+static Status calibrate_output(const Synthesis *s, Measured *m, const float *table, Error *err) {
     double square = 0;
     measured_take(s, m);
     rotate_heads(s, m, table, m->key);
