@@ -21,8 +21,9 @@
 #include <string.h>
 
 enum {
-    FLOATS_OF_LINE = 16,      /* a cache line */
-    TILE_BYTES = 176 * 1024,  /* of decoded rows: with a block's queries within the second cache */
+    LINE_BYTES = 64, /* a cache line */
+    FLOATS_OF_LINE = LINE_BYTES / sizeof(float),
+    TILE_BYTES = 224 * 1024,  /* of decoded rows: with a block's queries within the second cache */
     TILE_TOKENS_STEP = 24,    /* a multiple of the kernels' token groups and vectors */
     TILE_TOKENS_MAX = 96,     /* scores of a block stay in the first cache */
     QUERY_BYTES = 160 * 1024, /* of the query rows of a block */
@@ -30,6 +31,7 @@ enum {
     BLOCK_ROWS_MIN = 8,
     DECODE_ROWS = 8,        /* from so many rows on a tile is decoded once for all of them */
     DIAGONAL_ROWS = 12,     /* rows that share one bound on the diagonal */
+    DIRECT_TOKENS = 64,     /* of a tile read where it lies: two such fit the first cache */
     CHUNK_TOKENS_MIN = 512, /* shorter chunks would be dearer to merge than to compute */
     ITEMS_WANTED = 64
 };
@@ -263,6 +265,17 @@ static void tile_scores(const Item *item, size_t row, size_t rows, size_t from, 
     }
 }
 
+/* Asks for the value rows of the next n tokens, to arrive while their scores are computed: a
+ * register block of values walks down a stripe of the rows, an order that no cache foresees. */
+static void prefetch_values(const Item *item, size_t from, size_t n) {
+    const KvLayout *l = &item->a->layout;
+    for (size_t j = 0, run; j < n && !l->v_in_k; j += run) {
+        run = run_length(item, from + j, n - j);
+        const unsigned char *rows = value_row(item, from + j);
+        for (size_t at = 0; at < run * l->v_row; at += LINE_BYTES) __builtin_prefetch(rows + at);
+    }
+}
+
 static void tile_values(const Item *item, size_t row, size_t rows, size_t from, size_t n,
                         bool decoded) {
     const Plan *plan = item->plan;
@@ -346,9 +359,13 @@ static void run_item(const Item *item, size_t chunk, float *parts) {
     const bool decoded = b->rows >= DECODE_ROWS;
     const size_t begin = smaller(chunk * b->chunk_tokens, b->visible);
     const size_t end = smaller(begin + b->chunk_tokens, b->visible);
+    const size_t tile = decoded ? plan->tile : smaller(plan->tile, DIRECT_TOKENS);
     for (size_t from = begin, n; from < end; from += n) {
-        n = smaller(plan->tile, end - from);
-        if (decoded) decode_tile(item, from, n);
+        n = smaller(tile, end - from);
+        if (decoded)
+            decode_tile(item, from, n);
+        else
+            prefetch_values(item, from, n);
         attend_tile(item, from, n, decoded);
     }
     float *lse_parts = parts + b->part + b->chunks * b->rows * dv;

@@ -15,7 +15,7 @@ enum { WIDTH = 8 };
         block(6, 2);                                                                               \
         block(4, 3);                                                                               \
         block(2, 6);                                                                               \
-        block(1, 8);                                                                               \
+        block(1, 4);                                                                               \
     } while (0)
 
 static inline vec vec_zero(void) {

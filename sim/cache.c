@@ -42,12 +42,17 @@ static size_t blocks_for(const Cache *cache, size_t tokens) {
     return tokens / block_tokens + (tokens % block_tokens != 0);
 }
 
+/* Tables name blocks by 32 bits. */
+static Status check_blocks(size_t blocks, Error *err) {
+    if (blocks <= UINT32_MAX) return OK;
+    return fail(err, ERR_MACHINE, "out of memory: %zu cache blocks, of at most %lu", blocks,
+                (unsigned long)UINT32_MAX);
+}
+
 /* Makes the pool at least `blocks` long. Nothing changes on failure. */
 static Status grow_pool(Cache *cache, size_t blocks, Error *err) {
     if (blocks <= cache->pool_blocks) return OK;
-    if (blocks > UINT32_MAX)
-        return fail(err, ERR_MACHINE, "out of memory: %zu cache blocks, of at most %lu", blocks,
-                    (unsigned long)UINT32_MAX);
+    TRY(check_blocks(blocks, err));
     unsigned char *pool =
         buffer_new(blocks, cache->layout.block_bytes, "the blocks of the cache", err);
     uint32_t *freed = pool ? buffer_new(blocks, sizeof *freed, "free cache blocks", err) : NULL;
@@ -132,6 +137,7 @@ void cache_close(Cache *cache, size_t sequence) {
 static Status own_blocks(Cache *cache, Sequence *s, size_t tokens, Error *err) {
     const size_t needed = blocks_for(cache, tokens);
     if (needed <= s->blocks) return OK;
+    TRY(check_blocks(needed, err));
     uint32_t *table = buffer_grown(s->table, &s->capacity, s->blocks, needed, sizeof *table,
                                    "a block table", err);
     if (!table) return ERR_MACHINE;

@@ -33,9 +33,12 @@ typedef struct {
     char isa[16];
     char model[512];
     char device[64]; /* a file under configs/hardware, its memory drawn as a line; "" none */
+    unsigned phases; /* bits 1 << Phase: what the study runs */
     char contender[32];
-    char base_contender[32]; /* the contender that ratios are against: mha */
     CacheParams cache;
+    struct {
+        uint32_t tokens; /* the one sequence that is held and counted */
+    } bytes;
     struct {
         uint32_t context, query_tokens, sequences;
         Path path;
@@ -49,7 +52,7 @@ typedef struct {
         uint32_t tokens;
     } projections;
     struct {
-        uint32_t hidden, heads, head_dim; /* 0: the model's own */
+        uint32_t shrink; /* the model's widths are divided by it, its heads stay */
         uint32_t tokens, calibration_tokens;
         char contender[32];
         RowType type;

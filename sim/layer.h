@@ -3,7 +3,10 @@
  *   x [tokens, D] -> project -> q [tokens, H, key] and the rows to cache -> cache_append
  *                 -> attend (by the path) -> o [tokens, H, value] -> output -> y [tokens, D]
  *
- * The parts can be called alone, which is how latency is measured. Paths: model.h. */
+ * The parts can be called alone, which is how latency is measured. Paths: model.h.
+ *
+ * Attention gives the same bits for any number of threads; projections are as repeatable as
+ * blas_linear is. */
 #ifndef KVLAB_LAYER_H
 #define KVLAB_LAYER_H
 

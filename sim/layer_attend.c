@@ -11,11 +11,14 @@
  *               each chunk's result is merged by its log-sum-exp. All queries of a sequence look at
  *               a chunk before the next is rebuilt.
  *
+ * Products with W_UK and W_UV use the kernels' own inner loops, each head apart: weighted sums of
+ * rows and dot products with rows are what attention itself is made of, so every tier has them, and
+ * the bits do not depend on the number of threads.
+ *
  * The last two take attend_rows query rows at a time, which bounds their workspace. */
 #include <math.h>
 #include <string.h>
 
-#include "blas.h"
 #include "buffer.h"
 #include "layer.h"
 #include "layer_parts.h"
@@ -137,21 +140,24 @@ KvLayout layer_chunk_layout(const Layer *layer) {
                      layer->params.expand_tokens);
 }
 
-/* Rebuilds keys and values of n cached tokens from `first` on into the chunk. */
+/* Rebuilds keys and values of n cached tokens from `first` on into the chunk: [n, C] by the rows of
+ * W_UK and W_UV of each head, heads apart. */
 static void expand_chunk(Layer *layer, const Cache *cache, size_t sequence, size_t first, size_t n,
                          const KvLayout *chunk) {
     const Model *m = layer->params.model;
-    const size_t heads = m->heads, rank = m->kv_lora_rank, nope = m->nope_dim, rope = m->rope_dim,
+    const size_t rank = m->kv_lora_rank, nope = m->nope_dim, rope = m->rope_dim,
                  width = rank + rope;
+    const ScoresFn product = layer->params.kernels->scores[ROW_F32];
     const float *latent = layer->chunk_latent;
     cache_read(cache, layer->params.kernels, sequence, first, n, layer->chunk_latent, NULL);
-    for (size_t h = 0; h < heads; h++) {
+#pragma omp parallel for schedule(static) num_threads(layer->params.threads)
+    for (size_t h = 0; h < m->heads; h++) {
         const float *w = up_projection(layer, h);
         float *key = layer->chunk + (chunk->k_offset + h * chunk->k_head) / sizeof(float);
         float *value = layer->chunk + (chunk->v_offset + h * chunk->v_head) / sizeof(float);
-        blas_gemm(0, 1, n, nope, rank, 1, latent, width, w, rank, 0, key, m->key_dim);
-        blas_gemm(0, 1, n, m->value_dim, rank, 1, latent, width, w + nope * rank, rank, 0, value,
-                  m->value_dim);
+        product(n, nope, rank, latent, width, w, rank * sizeof *w, key, m->key_dim);
+        product(n, m->value_dim, rank, latent, width, w + nope * rank, rank * sizeof *w, value,
+                m->value_dim);
         for (size_t t = 0; t < n; t++)
             memcpy(key + t * m->key_dim + nope, latent + t * width + rank, rope * sizeof *key);
     }

@@ -1,12 +1,10 @@
-/* model.c -- names, contenders and closed forms of a model's attention; see model.h. */
+/* model.c -- names and closed forms of a model's attention; see model.h. */
 #include "model.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "names.h"
 #include "weights.h"
 
 static const char *const kind_names[] = { "mha", "gqa", "mqa", "mla" };
@@ -29,93 +27,6 @@ bool path_parse(const char *name, Path *out) {
     return false;
 }
 
-/* ---- contenders ---- */
-
-/* Reads "<prefix><number>" and what follows it; no sign, no leading zero, at most 9 digits. */
-static bool number_after(const char *text, const char *prefix, size_t *number, const char **rest) {
-    const size_t skip = strlen(prefix);
-    if (strncmp(text, prefix, skip) != 0 || text[skip] < '1' || text[skip] > '9') return false;
-    char *end;
-    const unsigned long value = strtoul(text + skip, &end, 10);
-    if (end - (text + skip) > 9) return false;
-    *number = value;
-    *rest = end;
-    return true;
-}
-
-/* Turns any model into one that caches per-head keys and values of its head width. */
-static void make_heads(Model *m, AttentionKind kind, size_t kv_heads) {
-    if (m->kind == ATTENTION_MLA) {
-        m->key_dim = m->rope_dim = m->rope.dim = m->value_dim;
-        m->q_lora_rank = m->kv_lora_rank = m->nope_dim = 0;
-        m->attention_bias = false;
-    }
-    m->kind = kind;
-    m->kv_heads = kv_heads;
-}
-
-static Status make_latent(Model *m, size_t rank, size_t rope, const char *specification,
-                          Error *err) {
-    if (rope % 2)
-        return fail(err, ERR_INPUT, "%s: qk_rope_head_dim must be even, not %zu", specification,
-                    rope);
-    if (rank > 1000000 || rope > 65536)
-        return fail(err, ERR_INPUT,
-                    "%s: kv_lora_rank may be 1 to 1000000, qk_rope_head_dim 2 to "
-                    "65536",
-                    specification);
-    const bool was_latent = m->kind == ATTENTION_MLA;
-    if (!was_latent) {
-        m->nope_dim = m->value_dim;
-        m->attention_bias = m->qk_norm = false;
-    }
-    m->kind = ATTENTION_MLA;
-    m->kv_heads = m->heads;
-    m->kv_lora_rank = rank;
-    m->rope_dim = m->rope.dim = rope;
-    m->key_dim = m->nope_dim + rope;
-    return OK;
-}
-
-static Status unknown_contender(const char *specification, Error *err) {
-    static const char *const forms[] = { "model", "mha", "mqa", "gqa-8", "mla-512+64" };
-    const char *nearest = names_nearest(specification, forms, sizeof forms / sizeof *forms);
-    return fail(err, ERR_INPUT,
-                "%s: no such contender; model, mha, gqa-G, mqa and mla-C+R are%s%s%s",
-                specification, nearest ? ", for example " : "", nearest ? nearest : "", "");
-}
-
-Status model_contender(Model *out, const Model *base, const char *specification, Error *err) {
-    Model m = *base;
-    size_t number = 0, rope = 0;
-    const char *rest = "";
-    if (strcmp(specification, "model") == 0) {
-        *out = m;
-        return OK;
-    }
-    if (strcmp(specification, "mha") == 0) {
-        make_heads(&m, ATTENTION_MHA, m.heads);
-    } else if (strcmp(specification, "mqa") == 0) {
-        make_heads(&m, ATTENTION_MQA, 1);
-    } else if (number_after(specification, "gqa-", &number, &rest) && !*rest) {
-        if (number > m.heads || m.heads % number)
-            return fail(err, ERR_INPUT, "%s: key/value heads must divide the %zu heads of %s",
-                        specification, m.heads, m.name);
-        make_heads(&m,
-                   number == m.heads ? ATTENTION_MHA
-                   : number == 1     ? ATTENTION_MQA
-                                     : ATTENTION_GQA,
-                   number);
-    } else if (number_after(specification, "mla-", &number, &rest) &&
-               number_after(rest, "+", &rope, &rest) && !*rest) {
-        TRY(make_latent(&m, number, rope, specification, err));
-    } else {
-        return unknown_contender(specification, err);
-    }
-    *out = m;
-    return OK;
-}
-
 void model_label(const Model *model, char *label, size_t size) {
     switch (model->kind) {
     case ATTENTION_MHA:
@@ -132,8 +43,6 @@ void model_label(const Model *model, char *label, size_t size) {
         break;
     }
 }
-
-/* ---- closed forms ---- */
 
 double model_softmax_scale(const Model *model) {
     const double plain = 1 / sqrt((double)model->key_dim);

@@ -32,7 +32,8 @@ typedef struct {
     size_t kv_lora_rank; /* C, 0 unless MLA */
     size_t nope_dim;     /* P, 0 unless MLA */
     size_t rope_dim;     /* R of MLA; the rotated part of a head for the others */
-    bool attention_bias; /* biases on the projections: q, k, v, (o); q_a, kv_a and o of MLA */
+    bool attention_bias; /* biases on the projections into attention: q, k, v; q_a, kv_a of MLA */
+    bool output_bias;    /* a bias on the output projection */
     bool qk_norm;        /* RMSNorm over each query and key head before RoPE */
     double rms_norm_eps; /* of qk_norm; the latent norms of MLA always use 1e-6 */
     Rope rope;
@@ -55,7 +56,8 @@ Status model_read(Model *model, const char *name, Error *err);
  *   "mha"       G = H                  "gqa-G"  G key/value heads; G divides H
  *   "mqa"       G = 1                  "mla-C+R" kv_lora_rank C, qk_rope_head_dim R
  * Head widths: those of the model, d = V where the model is MLA; P = V = d for a new MLA. An MLA
- * model's own mla-C+R keeps its q_lora_rank. YaRN and other scaling carry over.
+ * model keeps its q_lora_rank, P and V. A new head of an MLA model rotates all of its width; YaRN
+ * and other scaling carry over.
  * Errors: ERR_INPUT naming the specification and what is allowed. */
 Status model_contender(Model *out, const Model *base, const char *specification, Error *err);
 

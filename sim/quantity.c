@@ -37,12 +37,19 @@ bool quantity_count(const char *text, uint64_t *out) {
     return true;
 }
 
-bool quantity_real(const char *text, double *out) {
-    if (!isdigit((unsigned char)text[0]) && !strchr("+-.", text[0])) return false;
-    char *end;
+/* strtod, without its hexadecimal numbers; what follows the number is in *end. */
+static bool decimal(const char *text, char **end, double *out) {
+    const size_t sign = *text == '-' || *text == '+';
+    if (text[sign] == '0' && (text[sign + 1] == 'x' || text[sign + 1] == 'X')) return false;
     errno = 0;
-    const double value = strtod(text, &end);
-    if (errno || end == text || *end || !isfinite(value)) return false;
+    *out = strtod(text, end);
+    return errno == 0 && *end != text && isfinite(*out);
+}
+
+bool quantity_real(const char *text, double *out) {
+    char *end;
+    double value;
+    if (isspace((unsigned char)text[0]) || !decimal(text, &end, &value) || *end) return false;
     *out = value;
     return true;
 }
@@ -54,11 +61,10 @@ bool quantity_bytes(const char *text, uint64_t *out) {
                                   { "TiB", 0x1p40 } };
     if (!isdigit((unsigned char)text[0])) return false;
     char *end;
-    errno = 0;
-    const double value = strtod(text, &end);
-    double factor;
+    double value, factor;
+    if (!decimal(text, &end, &value)) return false;
     while (*end == ' ') end++;
-    if (errno || !find_unit(units, sizeof units / sizeof *units, end, &factor)) return false;
+    if (!find_unit(units, sizeof units / sizeof *units, end, &factor)) return false;
     if (!(value * factor < 0x1p63)) return false;
     *out = (uint64_t)(value * factor);
     return true;
@@ -77,15 +83,15 @@ static void with_commas(uint64_t value, char *text, size_t size) {
 }
 
 void quantity_format_bytes(double bytes, char *text, size_t size) {
-    static const char *const units[] = { "KiB", "MiB", "GiB", "TiB" };
+    static const char *const units[] = { "MiB", "GiB", "TiB" };
     if (bytes < 1e6) {
         char number[32];
-        with_commas((uint64_t)bytes, number, sizeof number);
+        with_commas(bytes > 0 ? (uint64_t)bytes : 0, number, sizeof number);
         snprintf(text, size, "%s B", number);
         return;
     }
-    size_t unit = 1;
+    size_t unit = 0;
     double value = bytes / 0x1p20;
-    while (value >= 1024 && unit + 1 < sizeof units / sizeof *units) value /= 1024, unit++;
-    snprintf(text, size, "%.3g %s", value, units[unit]);
+    while (value >= 1000 && unit + 1 < sizeof units / sizeof *units) value /= 1024, unit++;
+    snprintf(text, size, value < 999.5 ? "%.3g %s" : "%.0f %s", value, units[unit]);
 }

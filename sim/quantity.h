@@ -14,10 +14,10 @@ bool quantity_count(const char *text, uint64_t *out);
  * a fraction is allowed ("2.89GiB"), the result rounded down. */
 bool quantity_bytes(const char *text, uint64_t *out);
 
-/* A finite real number. */
+/* A finite decimal number. */
 bool quantity_real(const char *text, double *out);
 
-/* Bytes for people: "70,272 B", "1.05 GiB". */
+/* Bytes for people: exact below a million ("70,272 B"), three digits above ("1.05 GiB"). */
 void quantity_format_bytes(double bytes, char *text, size_t size);
 
 #endif

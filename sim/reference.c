@@ -87,7 +87,7 @@ static Status project_mla(Reference *r, const Model *m, const LayerWeights *w, c
     TRY(linear(r->tokens, C + R, m->hidden, x, w->kv_a, w->kv_a_bias, l->row, err));
     for (size_t t = 0; t < r->tokens; t++) {
         memcpy(l->latent + t * C, l->row + t * (C + R), C * sizeof *l->latent);
-        rmsnorm(C, LATENT_NORM_EPS, w->kv_a_norm, l->latent + t * C);
+        if (w->kv_a_norm) rmsnorm(C, LATENT_NORM_EPS, w->kv_a_norm, l->latent + t * C);
     }
     TRY(linear(r->tokens, m->heads * (P + V), C, l->latent, w->kv_b, NULL, l->key_values, err));
     for (size_t t = 0; t < r->tokens; t++)

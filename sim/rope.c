@@ -1,58 +1,70 @@
-/* rope.c -- RoPE frequencies, their scalings and the rotation; see rope.h.
+/* rope.c -- rotary position embedding; see rope.h.
  *
- * YaRN (Peng et al. 2023) as DeepSeek computes it: frequencies that turn often within the original
- * length stay, those that turn rarely are divided by the factor, with a linear ramp between. */
+ * Scalings change the frequencies only. YaRN keeps the fast ones, divides the slow ones by the
+ * factor and ramps between, and also scales cos and sin (rope_amplitude); llama3 does the same by
+ * wavelength. All tables are computed in double: at long contexts t f_i has too many digits for
+ * float. */
 #include "rope.h"
 
 #include <math.h>
 
 static const double PI = 3.14159265358979323846;
 
-/* The (fractional) pair that turns `turns` times within the original length. */
-static double yarn_pair(const Rope *rope, double turns) {
-    return (double)rope->dim * log((double)rope->original_tokens / (turns * 2 * PI)) /
+typedef struct {
+    double low, high;
+} Ramp;
+
+/* The pair index at which the original context holds `turns` full turns of its angle. */
+static double yarn_index(const Rope *rope, double turns) {
+    return (double)rope->dim * log((double)rope->original_tokens / (2 * PI * turns)) /
            (2 * log(rope->theta));
 }
 
-static double yarn_frequency(const Rope *rope, size_t i, double f) {
-    double low = floor(yarn_pair(rope, rope->beta_fast));
-    double high = ceil(yarn_pair(rope, rope->beta_slow));
-    low = fmax(low, 0);
-    high = fmin(high, (double)rope->dim - 1);
-    if (low == high) high += 0.001;
-    const double ramp = fmin(fmax(((double)i - low) / (high - low), 0), 1);
-    return f / rope->factor * ramp + f * (1 - ramp);
+static Ramp yarn_ramp(const Rope *rope) {
+    double low = yarn_index(rope, rope->beta_fast), high = yarn_index(rope, rope->beta_slow);
+    if (!rope->ramp_between_pairs) low = floor(low), high = ceil(high);
+    Ramp ramp = { fmax(low, 0), fmin(high, (double)rope->dim - 1) };
+    if (ramp.low == ramp.high) ramp.high += 0.001; /* as the reference does: no division by zero */
+    return ramp;
 }
 
-/* Llama 3.1: wavelengths beyond original/low are stretched by the factor, below original/high kept,
- * blended between. */
+static double yarn_frequency(const Rope *rope, Ramp ramp, size_t i, double f) {
+    const double at = ((double)i - ramp.low) / (ramp.high - ramp.low);
+    const double slow = fmin(fmax(at, 0), 1);
+    return f / rope->factor * slow + f * (1 - slow);
+}
+
 static double llama3_frequency(const Rope *rope, double f) {
     const double turns = (double)rope->original_tokens * f / (2 * PI);
-    if (turns < rope->low_freq_factor) return f / rope->factor;
     if (turns > rope->high_freq_factor) return f;
-    const double smooth =
+    if (turns < rope->low_freq_factor) return f / rope->factor;
+    const double fast =
         (turns - rope->low_freq_factor) / (rope->high_freq_factor - rope->low_freq_factor);
-    return (1 - smooth) * f / rope->factor + smooth * f;
+    return f / rope->factor * (1 - fast) + f * fast;
+}
+
+static double frequency(const Rope *rope, Ramp ramp, size_t i) {
+    const double f = pow(rope->theta, -2.0 * (double)i / (double)rope->dim);
+    switch (rope->scaling) {
+    case ROPE_LINEAR:
+        return f / rope->factor;
+    case ROPE_YARN:
+        return yarn_frequency(rope, ramp, i, f);
+    case ROPE_LLAMA3:
+        return llama3_frequency(rope, f);
+    case ROPE_PLAIN:
+        break;
+    }
+    return f;
+}
+
+static Ramp ramp_of(const Rope *rope) {
+    return rope->scaling == ROPE_YARN ? yarn_ramp(rope) : (Ramp){ 0, 1 };
 }
 
 void rope_frequencies(const Rope *rope, double *frequencies) {
-    for (size_t i = 0; i < rope->dim / 2; i++) {
-        const double f = pow(rope->theta, -2.0 * (double)i / (double)rope->dim);
-        switch (rope->scaling) {
-        case ROPE_PLAIN:
-            frequencies[i] = f;
-            break;
-        case ROPE_LINEAR:
-            frequencies[i] = f / rope->factor;
-            break;
-        case ROPE_YARN:
-            frequencies[i] = yarn_frequency(rope, i, f);
-            break;
-        case ROPE_LLAMA3:
-            frequencies[i] = llama3_frequency(rope, f);
-            break;
-        }
-    }
+    const Ramp ramp = ramp_of(rope);
+    for (size_t i = 0; i < rope->dim / 2; i++) frequencies[i] = frequency(rope, ramp, i);
 }
 
 double rope_mscale(double factor, double scale) {
@@ -61,69 +73,64 @@ double rope_mscale(double factor, double scale) {
 
 double rope_amplitude(const Rope *rope) {
     if (rope->scaling != ROPE_YARN) return 1;
-    if (rope->mscale > 0 && rope->mscale_all_dim > 0)
-        return rope_mscale(rope->factor, rope->mscale) /
-               rope_mscale(rope->factor, rope->mscale_all_dim);
-    return rope_mscale(rope->factor, 1);
+    if (rope->attention_factor > 0) return rope->attention_factor;
+    if (rope->mscale == 0 || rope->mscale_all_dim == 0) return rope_mscale(rope->factor, 1);
+    return rope_mscale(rope->factor, rope->mscale) /
+           rope_mscale(rope->factor, rope->mscale_all_dim);
 }
-
-/* Position t, pair i: the angle is reduced in double before sine and cosine. */
-static void turn(double frequency, size_t t, double amplitude, double *c, double *s) {
-    const double angle = (double)t * frequency;
-    *c = amplitude * cos(angle);
-    *s = amplitude * sin(angle);
-}
-
-enum { PAIRS_MOST = 4096 };
 
 void rope_table_f64(const Rope *rope, size_t first, size_t tokens, double *table) {
-    double frequencies[PAIRS_MOST];
     const size_t pairs = rope->dim / 2;
     const double amplitude = rope_amplitude(rope);
-    rope_frequencies(rope, frequencies);
-    for (size_t t = 0; t < tokens; t++)
-        for (size_t i = 0; i < pairs; i++) {
-            double *at = table + (t * pairs + i) * 2;
-            turn(frequencies[i], first + t, amplitude, &at[0], &at[1]);
+    const Ramp ramp = ramp_of(rope);
+    for (size_t i = 0; i < pairs; i++) {
+        const double f = frequency(rope, ramp, i);
+        for (size_t t = 0; t < tokens; t++) {
+            const double angle = (double)(first + t) * f;
+            table[(t * pairs + i) * 2] = cos(angle) * amplitude;
+            table[(t * pairs + i) * 2 + 1] = sin(angle) * amplitude;
         }
+    }
 }
 
 void rope_table(const Rope *rope, size_t first, size_t tokens, float *table) {
-    double frequencies[PAIRS_MOST];
     const size_t pairs = rope->dim / 2;
     const double amplitude = rope_amplitude(rope);
-    rope_frequencies(rope, frequencies);
-    for (size_t t = 0; t < tokens; t++)
-        for (size_t i = 0; i < pairs; i++) {
-            double c, s;
-            turn(frequencies[i], first + t, amplitude, &c, &s);
-            table[(t * pairs + i) * 2] = (float)c;
-            table[(t * pairs + i) * 2 + 1] = (float)s;
+    const Ramp ramp = ramp_of(rope);
+    for (size_t i = 0; i < pairs; i++) {
+        const double f = frequency(rope, ramp, i);
+        for (size_t t = 0; t < tokens; t++) {
+            const double angle = (double)(first + t) * f;
+            table[(t * pairs + i) * 2] = (float)(cos(angle) * amplitude);
+            table[(t * pairs + i) * 2 + 1] = (float)(sin(angle) * amplitude);
         }
+    }
 }
 
-/* Index of the real part of pair i and the distance to its imaginary part. */
-static size_t pair_at(const Rope *rope, size_t i, size_t *step) {
-    *step = rope->interleaved ? 1 : rope->dim / 2;
+/* Where pair i lies: x[pair_at(i)] and pair_apart() further. */
+static size_t pair_at(const Rope *rope, size_t i) {
     return rope->interleaved ? 2 * i : i;
+}
+static size_t pair_apart(const Rope *rope) {
+    return rope->interleaved ? 1 : rope->dim / 2;
 }
 
 void rope_rotate(const Rope *rope, const float *row, float *x) {
+    const size_t apart = pair_apart(rope);
     for (size_t i = 0; i < rope->dim / 2; i++) {
-        size_t step;
-        float *at = x + pair_at(rope, i, &step);
-        const float re = at[0], im = at[step], c = row[2 * i], s = row[2 * i + 1];
-        at[0] = re * c - im * s;
-        at[step] = re * s + im * c;
+        float *pair = x + pair_at(rope, i);
+        const float re = pair[0], im = pair[apart], c = row[2 * i], s = row[2 * i + 1];
+        pair[0] = re * c - im * s;
+        pair[apart] = re * s + im * c;
     }
 }
 
 void rope_rotate_f64(const Rope *rope, const double *row, double *x) {
+    const size_t apart = pair_apart(rope);
     for (size_t i = 0; i < rope->dim / 2; i++) {
-        size_t step;
-        double *at = x + pair_at(rope, i, &step);
-        const double re = at[0], im = at[step], c = row[2 * i], s = row[2 * i + 1];
-        at[0] = re * c - im * s;
-        at[step] = re * s + im * c;
+        double *pair = x + pair_at(rope, i);
+        const double re = pair[0], im = pair[apart], c = row[2 * i], s = row[2 * i + 1];
+        pair[0] = re * c - im * s;
+        pair[apart] = re * s + im * c;
     }
 }

@@ -6,27 +6,29 @@
 #include "config.h"
 
 typedef enum {
-    FIELD_TEXT,
-    FIELD_CHOICE, /* one of choices, stored as its index (FIELD_TEXT rows store the word) */
-    FIELD_BOOL,
+    FIELD_TEXT,    /* a word or line; one of choices where there are any, or as `form` allows */
+    FIELD_CHOICE,  /* one of choices, stored as its index */
+    FIELD_SET,     /* some of choices, stored as bits 1 << index; its list spans no points */
     FIELD_COUNT32, /* whole number; 32k is 32,768 */
     FIELD_COUNT64,
     FIELD_SIZE, /* bytes; 6GiB, 80GB */
     FIELD_REAL
 } FieldType;
 
-enum { FIELD_CHOICES_MOST = 12 };
+enum { FIELD_CHOICES_MOST = 12, RULE_KEYS_MOST = 2 };
 
 typedef struct {
     const char *key;
     FieldType type;
     size_t offset;       /* in Config */
-    size_t room;         /* FIELD_TEXT: bytes of the array; FIELD_CHOICE: bytes of the field */
+    size_t room;         /* bytes of the member there */
     const char *initial; /* as a user would write it; NULL: must be given */
     double min, max;     /* numbers */
     const char *unit;    /* "tokens", "bytes", "s", ... or NULL */
     const char *choices[FIELD_CHOICES_MOST];
-    bool list;       /* may be given a list */
+    bool (*form)(const char *text); /* FIELD_TEXT: what else a value must be, or NULL */
+    const char *form_text;          /* "must be ..." where form says no */
+    bool list;                      /* may be given a list */
     unsigned phases; /* bit 1 << Phase: which phases its list multiplies; 0: all of them */
     const char *help;
 } Field;
@@ -34,9 +36,10 @@ typedef struct {
 extern const Field config_fields[];
 extern const size_t config_field_count;
 
-/* What relates several keys; `key` is the one the message points at. */
+/* What relates several keys: it must hold for every combination of their values. The message
+ * points at the key that was given last. */
 typedef struct {
-    const char *key;
+    const char *keys[RULE_KEYS_MOST];
     const char *sentence;
     bool (*holds)(const Config *config);
 } Rule;

@@ -55,7 +55,7 @@ size_t weights_shapes(const Model *model, WeightShape shapes[WEIGHT_SHAPES_MOST]
     else
         add_heads(&list, model);
     add(&list, "o_proj.weight", model->hidden, model->heads * model->value_dim, AT(o));
-    if (model->attention_bias) add(&list, "o_proj.bias", model->hidden, 1, AT(o_bias));
+    if (model->output_bias) add(&list, "o_proj.bias", model->hidden, 1, AT(o_bias));
     return list.count;
 }
 

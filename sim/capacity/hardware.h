@@ -11,8 +11,8 @@ typedef struct {
     uint64_t memory_bytes; /* of one device */
 } Hardware;
 
-/* Reads configs/hardware/<name>.yaml. Errors: ERR_INPUT with the nearest right name, or the place in
- * the file and the key. */
+/* Reads configs/hardware/<name>.yaml. Errors: ERR_INPUT with the nearest right name, or the place
+ * in the file and the key. */
 Status hardware_read(Hardware *hardware, const char *name, Error *err);
 
 #endif

@@ -25,14 +25,17 @@ size_t json_size(const Json *json); /* entries of an object or array, else 0 */
 const Json *json_get(const Json *object, const char *key);
 const Json *json_at(const Json *array, size_t i);
 
-/* Key and value of the i-th entry of an object in file order. */
-void json_entry(const Json *object, size_t i, const char **key, const Json **value);
+/* Walks an object in file order: for (void *at = json_first(o); at; at = json_next(o, at)). */
+void *json_first(const Json *object);
+void *json_next(const Json *object, void *at);
+const char *json_key(void *at);
+const Json *json_value(void *at);
 
 /* The value when it is of that type; false (and *out untouched) otherwise. */
 bool json_number(const Json *json, double *out);
 bool json_whole(const Json *json, long long *out);
 bool json_bool(const Json *json, bool *out);
-const char *json_string(const Json *json); /* NULL otherwise */
+const char *json_text(const Json *json); /* of a string; NULL otherwise */
 
 /* Building. json_put_* replace a key's value and take over the Json given; a failed allocation
  * makes json_print fail, so single calls need no check. */

@@ -21,9 +21,9 @@ typedef struct {
 typedef struct Safetensors Safetensors;
 
 /* Opens a file. Refused with ERR_INPUT: a file that is no regular file or shorter than its header
- * says, a header over 100 MB or not a JSON object, unknown types, shapes that overflow or do not
- * match their bytes, overlapping tensors or gaps, repeated names. ERR_MACHINE: it cannot be mapped.
- */
+ * says, a header over 100 MB, of more than a million values or not a JSON object, unknown types,
+ * shapes that overflow or do not match their bytes, overlapping tensors or gaps, repeated names.
+ * ERR_MACHINE: it cannot be mapped. A file must not shrink while it is open. */
 Status safetensors_open(Safetensors **file, const char *path, Error *err);
 /* The same from memory that stays with the caller. For fuzzing. */
 Status safetensors_parse(Safetensors **file, const char *name, const void *bytes, size_t size,
@@ -36,12 +36,15 @@ const Tensor *safetensors_find(const Safetensors *file, const char *name); /* NU
 /* A value of __metadata__, or NULL. */
 const char *safetensors_metadata(const Safetensors *file, const char *key);
 
-/* All elements as float or double. */
+/* All elements [tensor->elements] as float or double: exact where the type allows, else rounded to
+ * the nearest. */
 void tensor_read(const Tensor *tensor, float *out);
 void tensor_read_f64(const Tensor *tensor, double *out);
 
-/* Writes a file, whole or not at all (a neighbour is written, then renamed). Metadata: pairs of key
- * and value. */
+/* Writes a file, whole or not at all (a neighbour is written, synced, then renamed), the tensors in
+ * the order given. Metadata: pairs of key and value. Errors: ERR_INPUT for what the reader would
+ * refuse (names repeated or not UTF-8, elements that are not the product of the shape), ERR_MACHINE
+ * for the disk; the file that was there then stays. */
 Status safetensors_write(const char *path, size_t count, const Tensor *tensors, size_t pairs,
                          const char *const (*metadata)[2], Error *err);
 

@@ -1,0 +1,43 @@
+# ---- crossover: a panel a context, the paths against query tokens ----
+set logscale x 2
+set logscale y 10
+set xrange [x_low:x_high]
+set yrange [y_low:y_high]
+eval 'set xtics '.x_tics
+set xlabel x_label textcolor rgb ink
+set tmargin at screen 0.69
+set bmargin at screen 0.125
+left = 0.095
+panel_width = (1.01 - left) / panels
+of(i, value) = (int(column('curve')) == i ? column(value) : NaN)
+do for [k = 1:3] {
+    eval terminal[k]
+    set output name.suffix[k]
+    set multiplot
+    eval put_titles
+    eval 'set ytics '.y_tics
+    set ylabel y_label textcolor rgb ink
+    set key at screen 0.985, screen 0.855 right top horizontal maxrows 1 Left reverse samplen 3 textcolor rgb ink
+    do for [j = 1:panels] {
+        set lmargin at screen left + (j - 1) * panel_width
+        set rmargin at screen left + j * panel_width - 0.035
+        set label 1 panel_title[j] at graph 0, graph 1 left offset 0.3, 2.9 font face.':Bold,12' textcolor rgb ink
+        set label 2 measured_text[j] at graph 0, graph 1 left offset 0.3, 1.7 font face.',12' textcolor rgb ink
+        set label 3 closed_text[j] at graph 0, graph 1 left offset 0.3, 0.6 font face.',12' textcolor rgb faint
+        unset arrow
+        if (measured[j] > x_low && measured[j] < x_high) { set arrow 1 from first measured[j], graph 0 to first measured[j], graph 1 nohead lc rgb ink lw 1.2 dt 1 }
+        if (closed[j] > x_low && closed[j] < x_high) { set arrow 2 from first closed[j], graph 0 to first closed[j], graph 1 nohead lc rgb faint lw 1.2 dt 2 }
+        first = 0
+        do for [i = 1:N] { if (panel[i] == j) { last = i; if (first == 0) { first = i } } }
+        plot for [i = first:last] name.'.tsv' using (of(i, 'x')):(of(i, 'y')) with lines lc rgb colour[i] dt dash[i] lw 1.8 notitle, \
+             for [i = first:last] name.'.tsv' using (of(i, 'x')):(of(i, 'y')):(of(i, 'low')):(of(i, 'high')) with yerrorbars lc rgb colour[i] pt mark[i] ps 0.8 lw 1.2 dt 1 notitle, \
+             for [i = first:last] keyentry with linespoints lc rgb colour[i] dt dash[i] pt mark[i] ps 0.8 lw 1.8 title label[i]
+        unset label 1001
+        unset label 1002
+        unset ylabel
+        unset key
+        eval 'set ytics '.y_blanks
+    }
+    unset multiplot
+    unset output
+}

@@ -1,0 +1,27 @@
+# ---- error: error against compression, each point named ----
+set logscale x 2
+set logscale y 10
+set xrange [x_low:x_high]
+set yrange [y_low:y_high]
+eval 'set xtics '.x_tics
+eval 'set ytics '.y_tics
+set xlabel x_label textcolor rgb ink
+set ylabel y_label textcolor rgb ink
+set lmargin at screen 0.095
+set rmargin at screen 0.97
+set tmargin at screen 0.845
+set bmargin at screen 0.125
+array joined[2]
+joined[1] = 2
+joined[2] = 1
+do for [i = 1:N] {
+    set label i label[i] at first x_at[i], first y_at[i] center offset shift_x[i], shift_y[i] textcolor rgb colour[i]
+}
+set arrow 1 from first 16, graph 0 to first 16, graph 1 nohead lc rgb faint dt 2 lw 1
+do for [k = 1:3] {
+    eval terminal[k]
+    set output name.suffix[k]
+    plot for [f = 1:2] name.'.tsv' using (int(column('family')) == f ? column('x') : NaN):(column('y')) with lines lc rgb 0xaaaaaa dt joined[f] lw 1.2, \
+         '' using (column('x')):(column('y')):(int(column('mark'))):(int(column('colour'))) with points pt variable ps 1.2 lc rgb variable
+    unset output
+}

@@ -1,0 +1,44 @@
+/* figures.h -- the figures of a report. Each builder looks for its data in the view; when there are
+ * some it writes name.tsv and name.gp into the folder and fills figure, else figure->name is "". */
+#ifndef KVLAB_FIGURES_H
+#define KVLAB_FIGURES_H
+
+#include "figure.h"
+#include "view.h"
+
+typedef Status FigureBuilder(const View *view, const char *folder, Figure *figure, Error *err);
+
+FigureBuilder figure_sixteen;     /* those that reach 16x: bytes, latency, error side by side */
+FigureBuilder figure_bytes;       /* cache bytes a token of each contender */
+FigureBuilder figure_context;     /* cache against context, a device's memory as a line */
+FigureBuilder figure_decode;      /* decode latency against context */
+FigureBuilder figure_prefill;     /* prefill latency against tokens */
+FigureBuilder figure_paths;       /* MLA's paths against context */
+FigureBuilder figure_crossover;   /* MLA's paths against query tokens, with the crossover */
+FigureBuilder figure_roofline;    /* attained rate against intensity */
+FigureBuilder figure_error;       /* error against compression */
+FigureBuilder figure_projections; /* the projections around attention */
+
+/* What figures and findings both need of MLA's crossover. */
+typedef struct {
+    double measured, closed; /* query tokens; NaN where unknown */
+    bool beyond;             /* absorbed was faster at every measured count */
+    bool below;              /* expanded was faster at every measured count */
+} Crossover;
+
+/* Where expanded becomes faster than absorbed in the slice (contender and context fixed, query
+ * tokens open): by log-log interpolation of the medians. */
+Crossover crossover_find(const View *view, Slice slice);
+
+/* The longest context at which every contender named has a finished decode point of the slice; 0
+ * when there is none. chosen [contender_count] says which count. */
+size_t view_common_context(const View *view, const Slice *slice, const bool *chosen);
+
+/* The decode point of a contender's fastest path at a context, NULL when there is none. */
+const StoredPoint *view_decode_point(const View *view, const Slice *slice, const char *contender,
+                                     size_t context_tokens);
+
+/* What a contender divides the baseline's bytes by, NaN when no point says. */
+double view_ratio(const View *view, const char *contender);
+
+#endif

@@ -1,0 +1,149 @@
+/* figures_error.c -- what compression loses: relative output error against the factor.
+ *
+ * Every point is named beside its mark. A name takes the first of some places around its mark where
+ * it touches no other name and no mark; boxes are reckoned in parts of the plot area. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buffer.h"
+#include "figures.h"
+
+typedef struct {
+    const StoredPoint *point;
+    const Contender *look;
+    double ratio, error;
+    double x, y;             /* in parts of the plot area */
+    double left, low, wide;  /* of the name's box, the same */
+    double shift_x, shift_y; /* of the name's middle, in characters and lines */
+} Spot;
+
+static const double char_wide = 0.0118, line_high = 0.05, mark_half = 0.012;
+
+static int by_ratio(const void *left, const void *right) {
+    const Spot *a = left, *b = right;
+    if (a->ratio != b->ratio) return a->ratio < b->ratio ? -1 : 1;
+    return strcmp(a->point->point.key, b->point->point.key);
+}
+
+static bool overlaps(double a, double a_size, double b, double b_size) {
+    return a < b + b_size && b < a + a_size;
+}
+
+/* How much a name at its place is in the way of names before it and of all marks. */
+static int conflicts(const Spot *spots, size_t count, size_t self) {
+    const Spot *s = &spots[self];
+    int found = s->left < 0 || s->left + s->wide > 1 || s->low < 0 || s->low + line_high > 1;
+    for (size_t i = 0; i < count; i++) {
+        const Spot *o = &spots[i];
+        if (i < self)
+            found += overlaps(s->left, s->wide, o->left, o->wide) &&
+                     overlaps(s->low, line_high, o->low, line_high);
+        found += overlaps(s->left, s->wide, o->x - mark_half, 2 * mark_half) &&
+                 overlaps(s->low, line_high, o->y - mark_half, 2 * mark_half);
+    }
+    return found;
+}
+
+static void place_name(Spot *spots, size_t count, size_t self) {
+    Spot *s = &spots[self];
+    const double characters = (double)strlen(s->look->label), half = characters / 2 + 1.6;
+    const double tries[][2] = { { 0, 1.1 },    { 0, -1.1 },    { half, 0 },    { -half, 0 },
+                                { half, 0.9 }, { half, -0.9 }, { -half, 0.9 }, { -half, -0.9 },
+                                { 0, 2.1 },    { 0, -2.1 },    { half, 1.8 },  { -half, 1.8 } };
+    int least = 1000;
+    Spot best = *s;
+    s->wide = characters * char_wide;
+    for (size_t i = 0; i < sizeof tries / sizeof *tries && least > 0; i++) {
+        s->shift_x = tries[i][0];
+        s->shift_y = tries[i][1];
+        s->left = s->x + s->shift_x * char_wide - s->wide / 2;
+        s->low = s->y + s->shift_y * line_high - line_high / 2;
+        const int found = conflicts(spots, count, self);
+        if (found < least) least = found, best = *s;
+    }
+    *s = best;
+}
+
+static void write_spots(const Spot *spots, size_t count, Drawing *d) {
+    const char *const arrays[] = { "label", "colour", "x_at", "y_at", "shift_x", "shift_y" };
+    for (size_t i = 0; i < 6; i++) figure_array(d, arrays[i], count);
+    fprintf(d->data.stream, "family\tlabel\tx\ty\tcolour\tmark\n");
+    for (size_t i = 0; i < count; i++) {
+        const Spot *s = &spots[i];
+        fprintf(d->data.stream, "%d\t", strcmp(s->look->attention, "mla") == 0 ? 2 : 1);
+        figure_field(d->data.stream, s->look->label);
+        fprintf(d->data.stream, "\t%.9g\t%.9g\t%u\t%d\n", s->ratio, s->error, s->look->colour,
+                s->look->mark);
+        figure_item(d, "label", i, s->look->label);
+        figure_number_item(d, "colour", i, s->look->colour);
+        figure_number_item(d, "x_at", i, s->ratio);
+        figure_number_item(d, "y_at", i, s->error);
+        figure_number_item(d, "shift_x", i, s->shift_x);
+        figure_number_item(d, "shift_y", i, s->shift_y);
+    }
+    figure_number(d, "N", (double)count);
+}
+
+/* Fills spots from the slice; returns how many. An error of exactly zero has no place here. */
+static size_t collect(const View *view, const Slice *slice, Spot *spots) {
+    size_t count = 0;
+    const StoredPoint *p;
+    for (size_t at = 0; (p = view_next(view, slice, "y_rel", &at));) {
+        const double ratio = view_value(p, "ratio_to_mha"), error = view_value(p, "y_rel");
+        if (ratio > 0 && error > 0)
+            spots[count++] = (Spot){ .point = p,
+                                     .look = view_contender(view, p->point.contender),
+                                     .ratio = ratio,
+                                     .error = error };
+    }
+    qsort(spots, count, sizeof *spots, by_ratio);
+    return count;
+}
+
+static Status draw(Spot *spots, size_t count, const Slice *slice, const char *folder,
+                   Figure *figure, Error *err) {
+    const Point *first = &spots[0].point->point;
+    snprintf(figure->name, sizeof figure->name, "error");
+    snprintf(figure->title, sizeof figure->title,
+             "Error of the layer's output against cache compression");
+    snprintf(figure->subtitle, sizeof figure->subtitle,
+             "measured against fp64, %s rows; on a layer of %s", slice->kv_dtype, first->layer);
+    snprintf(figure->caption, sizeof figure->caption,
+             "y_rel, the relative Frobenius error of the output against the MHA teacher, for a "
+             "layer of %s. Grey lines join MLA (solid) and shared heads (dashed); the upright line "
+             "is 16x.",
+             first->layer);
+    Axis x = { 0 }, y = { 0 };
+    for (size_t i = 0; i < count; i++) {
+        axis_hold(&x, spots[i].ratio);
+        axis_hold(&y, spots[i].error);
+    }
+    axis_hold(&x, 16);
+    x = (Axis){ x.low / 1.25, x.high * 1.45 };
+    y = (Axis){ y.low / 1.2, y.high * 1.2 };
+    axis_snap(&y);
+    for (size_t i = 0; i < count; i++) {
+        spots[i].x = axis_place(&x, spots[i].ratio);
+        spots[i].y = axis_place(&y, spots[i].error);
+    }
+    for (size_t i = 0; i < count; i++) place_name(spots, count, i);
+    Drawing d;
+    TRY(figure_begin(&d, folder, figure, err));
+    figure_text(&d, "x_label", "times less cache than MHA in bf16");
+    figure_text(&d, "y_label", "y_rel, relative error of the output");
+    axis_write_tokens(&d, "x", &x);
+    axis_write(&d, "y", &y, 1);
+    write_spots(spots, count, &d);
+    return figure_end(&d, OK, "error", err);
+}
+
+Status figure_error(const View *view, const char *folder, Figure *figure, Error *err) {
+    const Slice slice = view_slice(view, "error", "y_rel", true);
+    Spot *spots = NULL;
+    TRY(BUFFER(&spots, view_count(view, &slice, "y_rel"), "points of the error figure", err));
+    const size_t count = collect(view, &slice, spots);
+    const Status status = count ? draw(spots, count, &slice, folder, figure, err) : OK;
+    buffer_free(spots);
+    return status;
+}

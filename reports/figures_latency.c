@@ -1,0 +1,101 @@
+/* figures_latency.c -- measured time against size: decode, prefill, projections. */
+#include <math.h>
+#include <string.h>
+
+#include "chart.h"
+#include "figures.h"
+
+/* One curve a contender over the points of a slice. by_query: x is the new tokens. */
+static Status draw_curves(const View *view, Slice slice, const char *metric, bool by_query,
+                          Chart *chart, Error *err) {
+    const Slice open = slice;
+    for (size_t i = 0; i < view->contender_count; i++) {
+        const Contender *look = &view->contenders[i];
+        slice.contender = look->name;
+        slice.path =
+            strcmp(metric, "attention_ns") == 0 ? view_fastest_path(view, open, look->name) : NULL;
+        const StoredPoint *p = view_first(view, &slice, metric);
+        if (!p) continue;
+        char label[64];
+        view_path_label(view, &open, p, label, sizeof label);
+        TRY(chart_curve(chart, label, look, 1, err));
+        for (size_t at = 0; (p = view_next(view, &slice, metric, &at));)
+            TRY(chart_add_metric(
+                chart, (double)(by_query ? p->point.query_tokens : p->point.context_tokens),
+                store_metric(p, metric), err));
+    }
+    return OK;
+}
+
+/* Draws a chart of one phase; what and x_label are for the axes. */
+static Status draw_chart(const View *view, const Slice *slice, const char *metric, bool by_query,
+                         const char *what, const char *x_label, const Figure *figure,
+                         const char *folder, Error *err) {
+    Chart chart = { .scale = 1 };
+    snprintf(chart.x_label, sizeof chart.x_label, "%s", x_label);
+    Drawing d;
+    TRY(figure_begin(&d, folder, figure, err));
+    Status status = draw_curves(view, *slice, metric, by_query, &chart, err);
+    if (status == OK) {
+        chart_time_axis(&chart, what);
+        status = chart_write(&chart, &d, err);
+    }
+    chart_free(&chart);
+    return figure_end(&d, status, "lines", err);
+}
+
+static const char *plural(size_t count) {
+    return count == 1 ? "" : "s";
+}
+
+Status figure_decode(const View *view, const char *folder, Figure *figure, Error *err) {
+    const Slice slice = view_slice(view, "decode", "attention_ns", false);
+    const StoredPoint *p = view_first(view, &slice, "attention_ns");
+    if (!p) return OK;
+    snprintf(figure->name, sizeof figure->name, "decode");
+    snprintf(figure->title, sizeof figure->title,
+             "Decode: attention latency of one layer against context");
+    snprintf(figure->subtitle, sizeof figure->subtitle,
+             "measured: medians, bars are quartiles; %zu new token%s, %zu sequence%s, %s rows; %s",
+             slice.query_tokens, plural(slice.query_tokens), slice.sequences,
+             plural(slice.sequences), slice.kv_dtype, p->point.layer);
+    snprintf(figure->caption, sizeof figure->caption,
+             "Time of the attention kernel of one layer for one decode step. MLA is drawn by the "
+             "path that is fastest at the longest context; the figure of the paths has the others. "
+             "Projections are not in it.");
+    return draw_chart(view, &slice, "attention_ns", false, "attention, one layer",
+                      "cached context (tokens)", figure, folder, err);
+}
+
+Status figure_prefill(const View *view, const char *folder, Figure *figure, Error *err) {
+    const Slice slice = view_slice(view, "prefill", "attention_ns", true);
+    const StoredPoint *p = view_first(view, &slice, "attention_ns");
+    if (!p) return OK;
+    snprintf(figure->name, sizeof figure->name, "prefill");
+    snprintf(figure->title, sizeof figure->title,
+             "Prefill: attention latency of one layer against prompt length");
+    snprintf(figure->subtitle, sizeof figure->subtitle,
+             "measured: medians, bars are quartiles; %zu sequence%s, %s rows; %s", slice.sequences,
+             plural(slice.sequences), slice.kv_dtype, p->point.layer);
+    snprintf(figure->caption, sizeof figure->caption,
+             "Time of the attention kernel of one layer over a whole prompt, causal. MLA is drawn "
+             "by the path that is fastest at the longest prompt. Projections are not in it.");
+    return draw_chart(view, &slice, "attention_ns", true, "attention, one layer", "prompt (tokens)",
+                      figure, folder, err);
+}
+
+Status figure_projections(const View *view, const char *folder, Figure *figure, Error *err) {
+    const Slice slice = view_slice(view, "projections", "projection_ns", true);
+    const StoredPoint *p = view_first(view, &slice, "projection_ns");
+    if (!p) return OK;
+    snprintf(figure->name, sizeof figure->name, "projections");
+    snprintf(figure->title, sizeof figure->title,
+             "Projections of one layer: what stands around the attention");
+    snprintf(figure->subtitle, sizeof figure->subtitle, "measured: medians, bars are quartiles; %s",
+             p->point.layer);
+    snprintf(figure->caption, sizeof figure->caption,
+             "Time of all projections of one layer (query, key, value or latent, output) for a "
+             "number of new tokens. They do not depend on the cached context.");
+    return draw_chart(view, &slice, "projection_ns", true, "projections, one layer", "new tokens",
+                      figure, folder, err);
+}

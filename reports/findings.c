@@ -1,0 +1,190 @@
+/* findings.c -- from points to sentences; see findings.h.
+ *
+ * A difference inside the spread (quartiles that overlap) is said to be none. */
+#include "findings.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "buffer.h"
+#include "figures.h"
+#include "quantity.h"
+
+static const char per_token[] = "cache_bytes_per_token";
+
+/* The contender that others are compared with: the first MHA. */
+static const Contender *baseline(const View *view) {
+    for (size_t i = 0; i < view->contender_count; i++)
+        if (strcmp(view->contenders[i].attention, "mha") == 0) return &view->contenders[i];
+    return NULL;
+}
+
+/* The point with the fewest cache bytes a token of a contender. */
+static const StoredPoint *smallest(const View *view, const char *contender) {
+    Slice slice = view_slice(view, "bytes", per_token, true);
+    slice.contender = contender;
+    const StoredPoint *best = NULL, *p;
+    for (size_t at = 0; (p = view_next(view, &slice, per_token, &at));)
+        if (!best || view_value(p, per_token) < view_value(best, per_token)) best = p;
+    return best;
+}
+
+static size_t write_bytes(const View *view, const Contender *base, Page *page) {
+    size_t written = 0;
+    for (size_t i = 0; i < view->contender_count; i++) {
+        const Contender *c = &view->contenders[i];
+        const StoredPoint *p = smallest(view, c->name);
+        if (!p || c == base) continue;
+        char bytes[32], ratio[32], text[256];
+        format_whole_bytes(view_value(p, per_token), bytes, sizeof bytes);
+        const double times = view_value(p, "ratio_to_mha");
+        if (!isfinite(times)) continue;
+        format_ratio(times, ratio, sizeof ratio);
+        snprintf(text, sizeof text,
+                 "%s holds %s a token over all layers in %s, %s less than MHA in bf16 (exact).",
+                 c->label, bytes, p->point.kv_dtype, ratio);
+        page_list_item(page, text);
+        written++;
+    }
+    return written;
+}
+
+static size_t write_device(const View *view, Page *page) {
+    double memory = 0;
+    if (!quantity_real(store_fact(view->run, "device_memory_bytes"), &memory) || memory <= 0)
+        return 0;
+    char text[1024];
+    size_t used = (size_t)snprintf(
+        text, sizeof text, "If the cache had all the memory of one %.60s, a sequence could be ",
+        store_fact(view->run, "device"));
+    size_t named = 0;
+    for (size_t i = 0; i < view->contender_count && used + 160 < sizeof text; i++) {
+        const StoredPoint *p = smallest(view, view->contenders[i].name);
+        if (!p) continue;
+        char tokens[64];
+        const double most = floor(memory / view_value(p, per_token));
+        if (most >= 1e6)
+            snprintf(tokens, sizeof tokens, "%.1f million", most / 1e6);
+        else
+            snprintf(tokens, sizeof tokens, "%.0f thousand", most / 1e3);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s tokens long with %s",
+                                 named ? ", " : "", tokens, view->contenders[i].label);
+        named++;
+    }
+    if (!named) return 0;
+    snprintf(text + used, sizeof text - used, " (exact).");
+    page_list_item(page, text);
+    return 1;
+}
+
+/* "8.2x faster than MHA", "3.0x slower than MHA" or that no difference was measured. */
+static void compare_times(const Metric *own, const Metric *base, const char *label, char *text,
+                          size_t size) {
+    if (own->low <= base->high && base->low <= own->high) {
+        snprintf(text, size, "no difference to %s measured", label);
+        return;
+    }
+    char ratio[32];
+    const bool faster = own->value < base->value;
+    format_ratio(faster ? base->value / own->value : own->value / base->value, ratio, sizeof ratio);
+    snprintf(text, size, "%s %s than %s", ratio, faster ? "faster" : "slower", label);
+}
+
+static Status write_decode(const View *view, const Contender *base, Page *page, size_t *written,
+                           Error *err) {
+    const Slice slice = view_slice(view, "decode", "attention_ns", false);
+    bool *chosen = NULL;
+    TRY(BUFFER(&chosen, view->contender_count, "contenders of the finding", err));
+    for (size_t i = 0; i < view->contender_count; i++) {
+        const Contender *c = &view->contenders[i];
+        if (c == base || !view_fastest_path(view, slice, c->name)) continue;
+        for (size_t j = 0; j < view->contender_count; j++)
+            chosen[j] = &view->contenders[j] == c || &view->contenders[j] == base;
+        const size_t context = view_common_context(view, &slice, chosen);
+        const StoredPoint *own = view_decode_point(view, &slice, c->name, context),
+                          *other = view_decode_point(view, &slice, base->name, context);
+        if (!own || !other) continue;
+        char label[64], time[32], tokens[32], difference[96], text[400];
+        view_path_label(view, &slice, own, label, sizeof label);
+        format_time(view_value(own, "attention_ns"), time, sizeof time);
+        format_tokens(context, tokens, sizeof tokens);
+        compare_times(store_metric(own, "attention_ns"), store_metric(other, "attention_ns"),
+                      base->label, difference, sizeof difference);
+        snprintf(text, sizeof text,
+                 "At %s cached tokens one decode step of a layer's attention takes %s with %s: %s "
+                 "(measured).",
+                 tokens, time, label, difference);
+        page_list_item(page, text);
+        ++*written;
+    }
+    buffer_free(chosen);
+    return OK;
+}
+
+static size_t write_error(const View *view, Page *page) {
+    const Slice slice = view_slice(view, "error", "y_rel", true);
+    const StoredPoint *best = NULL, *worst = NULL, *p;
+    for (size_t at = 0; (p = view_next(view, &slice, "y_rel", &at));) {
+        if (!(view_value(p, "ratio_to_mha") >= 16 * (1 - 1e-9))) continue;
+        if (!best || view_value(p, "y_rel") < view_value(best, "y_rel")) best = p;
+        if (!worst || view_value(p, "y_rel") > view_value(worst, "y_rel")) worst = p;
+    }
+    if (!best) return 0;
+    char text[512], others[160] = "";
+    if (worst != best)
+        snprintf(others, sizeof others, ", and the most with %s (%.3g)",
+                 view_contender(view, worst->point.contender)->label, view_value(worst, "y_rel"));
+    snprintf(
+        text, sizeof text,
+        "Of the contenders at 16x or more, %s loses least: y_rel %.3g%s (measured on a layer of "
+        "%s).",
+        view_contender(view, best->point.contender)->label, view_value(best, "y_rel"), others,
+        best->point.layer);
+    page_list_item(page, text);
+    return 1;
+}
+
+/* One sentence for the longest context that has a crossover inside what was measured. */
+static size_t write_crossover(const View *view, Page *page) {
+    Slice slice = view_slice(view, "decode", "attention_ns", true);
+    Crossover found = { .measured = NAN };
+    const StoredPoint *p;
+    size_t context = 0;
+    const char *contender = NULL;
+    for (size_t at = 0; (p = view_next(view, &slice, "attention_ns", &at));) {
+        Slice own = slice;
+        own.contender = p->point.contender;
+        own.context_tokens = p->point.context_tokens;
+        if (contender && (strcmp(own.contender, contender) != 0 || own.context_tokens <= context))
+            continue;
+        const Crossover c = crossover_find(view, own);
+        if (!isfinite(c.measured)) continue;
+        found = c;
+        context = own.context_tokens;
+        contender = own.contender;
+    }
+    if (!contender) return 0;
+    char text[400], tokens[32], closed[96] = "";
+    format_tokens(context, tokens, sizeof tokens);
+    if (isfinite(found.closed))
+        snprintf(closed, sizeof closed, "; equal flops are at %.3g (exact)", found.closed);
+    snprintf(text, sizeof text,
+             "At %s cached tokens expanded %s overtakes absorbed at %.3g query tokens "
+             "(measured)%s.",
+             tokens, view_contender(view, contender)->label, found.measured, closed);
+    page_list_item(page, text);
+    return 1;
+}
+
+Status findings_write(const View *view, Page *page, Error *err) {
+    const Contender *base = baseline(view);
+    page_list_begin(page);
+    size_t written = write_bytes(view, base, page);
+    written += write_device(view, page);
+    Status status = base ? write_decode(view, base, page, &written, err) : OK;
+    written += write_error(view, page);
+    written += write_crossover(view, page);
+    if (!written) page_list_item(page, "No finished point allows a comparison.");
+    page_list_end(page);
+    return status;
+}

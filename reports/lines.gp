@@ -1,0 +1,28 @@
+# ---- lines: curves over logarithmic axes, quartiles as bars, labels at the right ends ----
+set logscale x 2
+set logscale y 10
+set xrange [x_low:x_high]
+set yrange [y_low:y_high]
+eval 'set xtics '.x_tics
+eval 'set ytics '.y_tics
+set xlabel x_label textcolor rgb ink
+set ylabel y_label textcolor rgb ink
+set lmargin at screen 0.095
+set rmargin at screen 0.76
+set tmargin at screen 0.845
+set bmargin at screen 0.125
+do for [i = 1:N] {
+    set label i label[i] at graph 1, graph label_at[i] left offset 1.2, 0 textcolor rgb colour[i]
+}
+if (level > 0) {
+    set arrow 1 from graph 0, first level to graph 1, first level nohead lc rgb faint dt 2 lw 1.2
+    set label 900 level_label at graph 0, first level left offset 0.8, 0.6 textcolor rgb faint
+}
+of(i, value) = (int(column('curve')) == i ? column(value) : NaN)
+do for [k = 1:3] {
+    eval terminal[k]
+    set output name.suffix[k]
+    plot for [i = 1:N] name.'.tsv' using (of(i, 'x')):(of(i, 'y')) with lines lc rgb colour[i] dt dash[i] lw 1.8, \
+         for [i = 1:N] name.'.tsv' using (of(i, 'x')):(of(i, 'y')):(of(i, 'low')):(of(i, 'high')) with yerrorbars lc rgb colour[i] pt mark[i] ps 0.8 lw 1.2 dt 1
+    unset output
+}

@@ -1,0 +1,40 @@
+# ---- sixteen: one row a contender; bytes, latency and error side by side ----
+set yrange [N + 0.65:0.35]
+set border 2 lc rgb faint
+unset xtics
+set grid noxtics noytics
+set style fill solid 1.0
+set tmargin at screen 1 - 118.0 / height
+set bmargin at screen 22.0 / height
+array columns[3]
+columns[1] = 'bytes'
+columns[2] = 'decode'
+columns[3] = 'error'
+shown(c) = (column(c) >= 0 ? column(c) : 0)
+left = 0.165
+panel_width = (0.99 - left) / 3
+do for [k = 1:3] {
+    eval terminal[k]
+    set output name.suffix[k]
+    set multiplot
+    eval put_titles
+    do for [j = 1:3] {
+        set lmargin at screen left + (j - 1) * panel_width
+        set rmargin at screen left + j * panel_width - 0.025
+        set xrange [0:most[j] * (j == 1 ? 2.15 : 1.6)]
+        set label 1 panel_title[j] at graph 0, graph 1 left offset 0, 2.0 font face.':Bold,12' textcolor rgb ink
+        set label 2 baseline[j] at graph 0, graph 1 left offset 0, 0.8 font face.',12' textcolor rgb faint
+        if (j == 1) { set ytics scale 0 } else { set ytics scale 0 ('' 1) }
+        if (j == 1) {
+            plot name.'.tsv' using (0.5 * shown(columns[j])):(column('row')):(0.5 * shown(columns[j])):(0.3):(int(column('colour'))):ytic(stringcolumn('label')) with boxxyerror lc rgb variable, \
+                 '' using (shown(columns[j])):(column('row')):(stringcolumn(columns[j].'_text')) with labels left offset 0.7, 0 textcolor rgb ink
+        } else {
+            plot name.'.tsv' using (0.5 * shown(columns[j])):(column('row')):(0.5 * shown(columns[j])):(0.3):(int(column('colour'))) with boxxyerror lc rgb variable, \
+                 '' using (shown(columns[j])):(column('row')):(stringcolumn(columns[j].'_text')) with labels left offset 0.7, 0 textcolor rgb ink
+        }
+        unset label 1001
+        unset label 1002
+    }
+    unset multiplot
+    unset output
+}

@@ -1,0 +1,64 @@
+/* view.h -- a stored run as the figures and tables see it: contenders with one colour and mark
+ * each, points in the order of their axes, and slices of them.
+ *
+ * A slice fixes some of a point's keys; view_next walks the finished points of a slice that carry a
+ * metric. What failed or was left out is never walked: no figure can pretend that it exists. */
+#ifndef KVLAB_VIEW_H
+#define KVLAB_VIEW_H
+
+#include <stddef.h>
+
+#include "store.h"
+
+typedef struct {
+    char name[32], label[32], attention[8];
+    unsigned colour; /* 0xRRGGBB, of the colour-blind-safe set of Okabe and Ito */
+    int mark;        /* gnuplot's point type */
+} Contender;
+
+typedef struct {
+    const StoredRun *run;
+    Contender *contenders; /* in the order stored */
+    size_t contender_count;
+    const StoredPoint **points; /* by contender, path, type, sequences, context, query tokens */
+} View;
+
+#define ANY ((size_t)-1)
+
+/* NULL and ANY leave a key open. */
+typedef struct {
+    const char *phase, *contender, *path, *kv_dtype;
+    size_t context_tokens, query_tokens, sequences;
+} Slice;
+
+/* The view borrows the run. Errors: ERR_MACHINE for lack of memory. */
+Status view_open(View *view, const StoredRun *run, Error *err);
+void view_close(View *view);
+
+/* The contender of that specification; every stored point's is there. */
+const Contender *view_contender(const View *view, const char *name);
+
+/* The finished points of a slice with a finite value of the metric, one a call from *at = 0 on;
+ * NULL after the last. */
+const StoredPoint *view_next(const View *view, const Slice *slice, const char *metric, size_t *at);
+
+/* The first of them or NULL; and how many there are. */
+const StoredPoint *view_first(const View *view, const Slice *slice, const char *metric);
+size_t view_count(const View *view, const Slice *slice, const char *metric);
+
+/* The metric's value, NaN where there is none. */
+double view_value(const StoredPoint *point, const char *metric);
+
+/* The slice of a phase that a figure shows: fewest query tokens (where by_query is false), fewest
+ * sequences, the row type stored first. contender and path are open. */
+Slice view_slice(const View *view, const char *phase, const char *metric, bool by_query);
+
+/* The path of a contender that is fastest at the longest context (then most query tokens) of the
+ * slice, NULL when there is no point. */
+const char *view_fastest_path(const View *view, Slice slice, const char *contender);
+
+/* The label of a contender, with its path where several were measured in the slice. */
+void view_path_label(const View *view, const Slice *slice, const StoredPoint *point, char *text,
+                     size_t size);
+
+#endif

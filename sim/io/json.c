@@ -1,0 +1,204 @@
+/* json.c -- jansson behind our own few functions; see json.h. The only file that includes it. */
+#include "json.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FILE_BYTES_MOST = 64 * 1024 * 1024, DEPTH_MOST = 64 };
+
+/* jansson's own recursion goes to 2,048; nothing of ours nests that far. Strings are skipped. */
+static bool too_deep(const char *text, size_t length, unsigned long *line) {
+    size_t depth = 0;
+    bool quoted = false;
+    *line = 1;
+    for (size_t i = 0; i < length; i++) {
+        const char c = text[i];
+        if (c == '\n') ++*line;
+        if (quoted) {
+            if (c == '\\') i++;
+            if (c == '"') quoted = false;
+        } else if (c == '"') {
+            quoted = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > DEPTH_MOST) return true;
+        } else if ((c == '}' || c == ']') && depth) {
+            depth--;
+        }
+    }
+    return false;
+}
+
+Status json_parse(Json **out, const char *name, const char *text, size_t length, Error *err) {
+    unsigned long line;
+    if (too_deep(text, length, &line))
+        return fail_at(err, name, line, 0, "JSON is nested deeper than %d levels", DEPTH_MOST);
+    json_error_t error;
+    Json *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+    if (!json)
+        return fail_at(err, name, error.line > 0 ? (unsigned long)error.line : 0,
+                       error.column > 0 ? (unsigned long)error.column : 0, "JSON: %s", error.text);
+    *out = json;
+    return OK;
+}
+
+/* The whole of a file of bounded size; *text is from malloc. */
+static Status read_whole(const char *path, char **text, size_t *length, Error *err) {
+    FILE *file = fopen(path, "rb");
+    if (!file) return fail_at(err, path, 0, 0, "cannot be opened: %s", strerror(errno));
+    size_t used = 0, room = 1 << 16;
+    char *buffer = malloc(room);
+    while (buffer && used <= FILE_BYTES_MOST) {
+        used += fread(buffer + used, 1, room - used, file);
+        if (used < room) break;
+        char *larger = realloc(buffer, room *= 2);
+        if (!larger) free(buffer);
+        buffer = larger;
+    }
+    const bool failed = ferror(file) != 0;
+    fclose(file);
+    if (!buffer) return fail(err, ERR_MACHINE, "out of memory: reading %s", path);
+    if (failed || used > FILE_BYTES_MOST) {
+        free(buffer);
+        return fail_at(err, path, 0, 0, failed ? "cannot be read: %s" : "is over 64 MiB%s",
+                       failed ? strerror(errno) : "");
+    }
+    *text = buffer;
+    *length = used;
+    return OK;
+}
+
+Status json_read(Json **out, const char *path, Error *err) {
+    char *text = NULL;
+    size_t length = 0;
+    TRY(read_whole(path, &text, &length, err));
+    const Status status = json_parse(out, path, text, length, err);
+    free(text);
+    return status;
+}
+
+void json_free(Json *json) {
+    json_decref(json);
+}
+
+/* jansson's iterators want a mutable object even where they only read. */
+static Json *plain(const Json *json) {
+    union {
+        const Json *in;
+        Json *out;
+    } cast = { .in = json };
+    return cast.out;
+}
+
+/* json_is_* of jansson are macros of the names that json.h declares as functions. */
+#undef json_is_object
+#undef json_is_array
+#undef json_is_null
+
+bool json_is_object(const Json *json) {
+    return json && json_typeof(json) == JSON_OBJECT;
+}
+bool json_is_array(const Json *json) {
+    return json && json_typeof(json) == JSON_ARRAY;
+}
+bool json_is_null(const Json *json) {
+    return json && json_typeof(json) == JSON_NULL;
+}
+
+size_t json_size(const Json *json) {
+    if (json_is_object(json)) return json_object_size(json);
+    return json_is_array(json) ? json_array_size(json) : 0;
+}
+
+const Json *json_get(const Json *object, const char *key) {
+    return json_is_object(object) ? json_object_get(object, key) : NULL;
+}
+
+const Json *json_at(const Json *array, size_t i) {
+    return json_is_array(array) ? json_array_get(array, i) : NULL;
+}
+
+void *json_first(const Json *object) {
+    return json_is_object(object) ? json_object_iter(plain(object)) : NULL;
+}
+
+void *json_next(const Json *object, void *at) {
+    return json_object_iter_next(plain(object), at);
+}
+
+const char *json_key(void *at) {
+    return json_object_iter_key(at);
+}
+
+const Json *json_value(void *at) {
+    return json_object_iter_value(at);
+}
+
+bool json_number(const Json *json, double *out) {
+    if (!json || (json_typeof(json) != JSON_INTEGER && json_typeof(json) != JSON_REAL))
+        return false;
+    *out = json_number_value(json);
+    return true;
+}
+
+bool json_whole(const Json *json, long long *out) {
+    if (!json || json_typeof(json) != JSON_INTEGER) return false;
+    *out = json_integer_value(json);
+    return true;
+}
+
+bool json_bool(const Json *json, bool *out) {
+    if (!json || (json_typeof(json) != JSON_TRUE && json_typeof(json) != JSON_FALSE)) return false;
+    *out = json_typeof(json) == JSON_TRUE;
+    return true;
+}
+
+const char *json_text(const Json *json) {
+    return json && json_typeof(json) == JSON_STRING ? json_string_value(json) : NULL;
+}
+
+/* Set when a value could not be put into its place; json_print then refuses. */
+static bool incomplete;
+
+Json *json_new_object(void) {
+    return json_object();
+}
+
+Json *json_new_array(void) {
+    return json_array();
+}
+
+void json_put(Json *object, const char *key, Json *value) {
+    if (json_object_set_new(object, key, value) != 0) incomplete = true;
+}
+
+void json_put_string(Json *object, const char *key, const char *value) {
+    json_put(object, key, json_string(value));
+}
+
+void json_put_number(Json *object, const char *key, double value) {
+    json_put(object, key, isfinite(value) ? json_real(value) : json_null());
+}
+
+void json_put_whole(Json *object, const char *key, long long value) {
+    json_put(object, key, json_integer(value));
+}
+
+void json_put_bool(Json *object, const char *key, bool value) {
+    json_put(object, key, json_boolean(value));
+}
+
+void json_append(Json *array, Json *value) {
+    json_array_append_new(array, value);
+}
+
+Status json_print(const Json *json, Error *err) {
+    if (incomplete) return fail(err, ERR_MACHINE, "out of memory: the JSON document");
+    if (json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) != 0)
+        return fail(err, ERR_MACHINE, "cannot write JSON to standard output");
+    putchar('\n');
+    return OK;
+}

@@ -1,0 +1,70 @@
+/* models.c -- finds the file a model's name stands for: model_read of model.h, and models.h. */
+#include "models.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "hf_config.h"
+#include "names.h"
+
+enum { PATH_SIZE = 4096 };
+
+static bool is_file(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+static void shipped_path(char path[PATH_SIZE], const char *name) {
+    snprintf(path, PATH_SIZE, "%s/models/%s/config.json", configs_folder(), name);
+}
+
+size_t models_names(char names[CONFIGS_NAMES_MOST][CONFIGS_NAME_SIZE]) {
+    const size_t entries = configs_names("models", "", names);
+    size_t count = 0;
+    for (size_t i = 0; i < entries; i++) {
+        char path[PATH_SIZE];
+        shipped_path(path, names[i]);
+        if (is_file(path)) memmove(names[count++], names[i], CONFIGS_NAME_SIZE);
+    }
+    return count;
+}
+
+/* The folder a file lies in, without those above: "a/b/config.json" is "b". */
+static void folder_name(char *out, size_t size, const char *path) {
+    char folder[PATH_SIZE];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash) *slash = '\0';
+    while ((slash = strrchr(folder, '/')) && !slash[1]) *slash = '\0';
+    const char *last = slash ? slash + 1 : folder;
+    const size_t length = strnlen(last, size - 1); /* a long name is cut */
+    memcpy(out, last, length);
+    out[length] = '\0';
+}
+
+static Status unknown_model(const char *name, Error *err) {
+    static char names[CONFIGS_NAMES_MOST][CONFIGS_NAME_SIZE];
+    const char *list[CONFIGS_NAMES_MOST];
+    const size_t count = models_names(names);
+    for (size_t i = 0; i < count; i++) list[i] = names[i];
+    const char *nearest = names_nearest(name, list, count);
+    return fail(err, ERR_INPUT,
+                "%.256s: no such model; allowed: a name that `kvlab models` lists, a config.json, "
+                "a folder that holds one%s%s%s",
+                name, nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+}
+
+Status model_read(Model *model, const char *name, Error *err) {
+    char path[PATH_SIZE], label[sizeof model->name];
+    snprintf(label, sizeof label, "%s", name);
+    if (*name && *name != '.' && !strchr(name, '/')) {
+        shipped_path(path, name);
+        if (is_file(path)) return hf_config_read(model, path, label, err);
+    }
+    snprintf(path, sizeof path, "%s/config.json", name);
+    if (!is_file(path)) snprintf(path, sizeof path, "%s", name);
+    if (!is_file(path)) return unknown_model(name, err);
+    folder_name(label, sizeof label, path);
+    return hf_config_read(model, path, label, err);
+}

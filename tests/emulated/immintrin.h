@@ -1,0 +1,91 @@
+/* immintrin.h -- AVX-512 for machines without it: SIMDe under the names of the instructions, and
+ * those it has not, written out lane by lane.
+ *
+ * Found before the compiler's own header when kernels/avx512.c is built for the tests, which then
+ * run that file wherever they run. */
+#ifndef KVLAB_EMULATED_IMMINTRIN_H
+#define KVLAB_EMULATED_IMMINTRIN_H
+
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+#include <simde/x86/fma.h>
+
+#include <stdint.h>
+#include <string.h>
+
+#include "kernel.h"
+
+typedef simde__mmask16 __mmask16;
+
+enum { EMULATED_LANES = 16 };
+
+/* Touches the lanes of the mask alone, as the instructions do. */
+static inline __m512 emulated_masked_load(__mmask16 mask, const void *p) {
+    float lanes[EMULATED_LANES] = { 0 };
+    for (size_t i = 0; i < EMULATED_LANES; i++)
+        if (mask >> i & 1) memcpy(lanes + i, (const char *)p + 4 * i, 4);
+    return _mm512_loadu_ps(lanes);
+}
+
+static inline void emulated_masked_store(void *p, __mmask16 mask, __m512 a) {
+    float lanes[EMULATED_LANES];
+    _mm512_storeu_ps(lanes, a);
+    for (size_t i = 0; i < EMULATED_LANES; i++)
+        if (mask >> i & 1) memcpy((char *)p + 4 * i, lanes + i, 4);
+}
+
+static inline __m256 emulated_half(__m512 a, int half) {
+    float lanes[EMULATED_LANES];
+    _mm512_storeu_ps(lanes, a);
+    return _mm256_loadu_ps(lanes + 8 * half);
+}
+
+static inline __m512i emulated_widen(__m256i a) {
+    uint16_t narrow[EMULATED_LANES];
+    uint32_t wide[EMULATED_LANES];
+    memcpy(narrow, &a, sizeof narrow);
+    for (size_t i = 0; i < EMULATED_LANES; i++) wide[i] = narrow[i];
+    return _mm512_loadu_si512(wide);
+}
+
+static inline __m256i emulated_narrow(__m512i a) {
+    uint32_t wide[EMULATED_LANES];
+    uint16_t narrow[EMULATED_LANES];
+    memcpy(wide, &a, sizeof wide);
+    for (size_t i = 0; i < EMULATED_LANES; i++) narrow[i] = (uint16_t)wide[i];
+    __m256i out;
+    memcpy(&out, narrow, sizeof out);
+    return out;
+}
+
+/* The conversions of f16 are those of the reference tier. */
+static inline __m512 emulated_from_f16(__m256i a) {
+    float lanes[EMULATED_LANES];
+    kernels_select(0).decode[ROW_F16](EMULATED_LANES, &a, lanes);
+    return _mm512_loadu_ps(lanes);
+}
+
+static inline __m256i emulated_to_f16(__m512 a) {
+    float lanes[EMULATED_LANES];
+    __m256i out;
+    _mm512_storeu_ps(lanes, a);
+    kernels_select(0).encode[ROW_F16](EMULATED_LANES, lanes, &out);
+    return out;
+}
+
+#define _mm512_maskz_loadu_ps(mask, p)    emulated_masked_load(mask, p)
+#define _mm512_mask_storeu_ps(p, mask, a) emulated_masked_store(p, mask, a)
+#define _mm512_extractf32x8_ps(a, half)   emulated_half(a, half)
+#define _mm512_cvtepu16_epi32(a)          emulated_widen(a)
+#define _mm512_cvtepi32_epi16(a)          emulated_narrow(a)
+#define _mm512_cvtph_ps(a)                emulated_from_f16(a)
+#define _mm512_cvtps_ph(a, rounding)      emulated_to_f16(a)
+
+#ifndef _MM_FROUND_TO_NEAREST_INT
+#define _MM_FROUND_TO_NEAREST_INT 0
+#endif
+#ifndef _MM_FROUND_NO_EXC
+#define _MM_FROUND_NO_EXC 8
+#endif
+
+#endif
