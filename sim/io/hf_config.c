@@ -10,13 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "hf_fields.h"
+#include "hf_config_fields.h"
 
 enum { LAYERS_MOST = 4096, HIDDEN_MOST = 1 << 20, HEADS_MOST = 4096, WIDTH_MOST = 16384 };
 
 static const char *const layers[] = { "num_hidden_layers", "n_layer", "n_layers", "num_layers",
                                       NULL };
-static const char *const hidden[] = { "hidden_size", "n_embd", "d_model", NULL };
+static const char *const hidden[] = { "hidden_size", "n_embd", "n_embed", "d_model", NULL };
 static const char *const heads[] = { "num_attention_heads", "n_head", "n_heads", NULL };
 static const char *const kv_heads[] = { "num_key_value_heads", "num_kv_heads", "n_head_kv", NULL };
 static const char *const head_dim[] = { "head_dim", "kv_channels", "attention_head_dim", NULL };

@@ -1,13 +1,12 @@
-/* hf_rope.c -- the rotary embedding of a config.json: rope_parameters of today, or rope_theta and
- * rope_scaling of before, whose kind is spelled "rope_type" or "type".
+/* hf_config_rope.c -- the rotary embedding of a config.json: rope_parameters of today, or
+ * rope_theta and rope_scaling of before, whose kind is spelled "rope_type" or "type".
  *
  * No cached size depends on any of it. Not in the files, and so not known here: that GPT-J and
  * chatglm rotate neighbouring pairs, that chatglm rotates half a head, and that OPT learns its
  * positions. */
-#include <math.h>
 #include <string.h>
 
-#include "hf_fields.h"
+#include "hf_config_fields.h"
 #include "names.h"
 
 static const double FACTOR_LEAST = 1e-6, FACTOR_MOST = 1e6;

@@ -1,12 +1,12 @@
-/* hf_refusals.c -- what a config.json may hold that changes the cache and that kvlab does not
- * compute. One row a field; whatever carries one is refused by the field's name.
+/* hf_config_refusals.c -- what a config.json may hold that changes the cache and that kvlab does
+ * not compute. One row a field; whatever carries one is refused by the field's name.
  *
  * What changes only the values and never the size of a cache (ALiBi, soft-capped scores, attention
  * sinks, a query scale) is not here. */
 #include <stdio.h>
 #include <string.h>
 
-#include "hf_fields.h"
+#include "hf_config_fields.h"
 
 /* When a field's value speaks. */
 typedef enum {

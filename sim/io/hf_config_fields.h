@@ -1,6 +1,7 @@
-/* hf_fields.h -- typed, bounded access to the fields of a config.json; inside of hf_config. */
-#ifndef KVLAB_HF_FIELDS_H
-#define KVLAB_HF_FIELDS_H
+/* hf_config_fields.h -- typed, bounded access to the fields of a config.json; inside of hf_config.
+ */
+#ifndef KVLAB_HF_CONFIG_FIELDS_H
+#define KVLAB_HF_CONFIG_FIELDS_H
 
 #include "json.h"
 #include "model.h"
@@ -42,11 +43,11 @@ Status fields_nested(Fields *out, const Fields *fields, const char *key, const c
 Status fields_fail(const Fields *fields, const char *key, Error *err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Refuses by name what changes the cache and is not computed (hf_refusals.c). */
+/* Refuses by name what changes the cache and is not computed (hf_config_refusals.c). */
 Status hf_refuse(const Fields *fields, Error *err);
 
 /* The rotary embedding of a head of `width` values, or of MLA's shared key of that width when
- * `latent` (hf_rope.c). */
+ * `latent` (hf_config_rope.c). */
 Status hf_rope(const Fields *fields, bool latent, size_t width, Rope *out, Error *err);
 
 #endif

@@ -1,5 +1,6 @@
-/* hf_fields.c -- typed, bounded access to the fields of a config.json; see hf_fields.h. */
-#include "hf_fields.h"
+/* hf_config_fields.c -- typed, bounded access to the fields of a config.json; see
+ * hf_config_fields.h. */
+#include "hf_config_fields.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,14 +35,13 @@ static Status missing(const Fields *fields, Spellings spellings, Error *err) {
     size_t count = 0;
     for (void *at = json_first(fields->object); at && count < KEYS_MOST;
          at = json_next(fields->object, at))
-        keys[count++] = json_key(at);
+        if (!json_is_null(json_value(at))) keys[count++] = json_key(at);
     char others[128] = "";
     size_t used = 0;
     for (Spellings s = spellings + 1; *s && used < sizeof others; s++)
         used += (size_t)snprintf(others + used, sizeof others - used, "%s%s",
                                  s == spellings + 1 ? "; also read: " : ", ", *s);
     const char *nearest = names_nearest(spellings[0], keys, count);
-    if (nearest && json_is_null(json_get(fields->object, nearest))) nearest = NULL;
     return fields_fail(fields, spellings[0], err, "missing%s%s%.64s", others,
                        nearest ? "; the file has " : "", nearest ? nearest : "");
 }
