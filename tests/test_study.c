@@ -1,0 +1,262 @@
+/* The pipeline from a study's text to stored points. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "store.h"
+#include "study.h"
+
+static char folder[64];
+
+static void make_folder(void) {
+    strcpy(folder, "/tmp/kvlab-study-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+}
+
+static void remove_folder(void) {
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    cr_assert_eq(system(command), 0);
+}
+
+TestSuite(study, .init = make_folder, .fini = remove_folder);
+
+static Status run(const char *text, const char *name, StudyOptions options, StudySummary *summary,
+                  Error *err) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    options.folder = path;
+    ConfigFile *config = NULL;
+    cr_assert_eq(config_parse(&config, "study.yaml", text, strlen(text), err), OK, "%s", err->text);
+    const Status status = study_run(config, &options, summary, err);
+    config_free(config);
+    return status;
+}
+
+static StoredRun run_and_read(const char *text, const char *name) {
+    StudySummary summary;
+    Error err;
+    cr_assert_eq(run(text, name, (StudyOptions){ 0 }, &summary, &err), OK, "%s", err.text);
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    StoredRun stored;
+    cr_assert_eq(store_read(&stored, path, &err), OK, "%s", err.text);
+    return stored;
+}
+
+static const StoredPoint *find(const StoredRun *stored, const char *phase, const char *contender,
+                               const char *path) {
+    for (size_t i = 0; i < stored->point_count; i++) {
+        const Point *p = &stored->points[i].point;
+        if (strcmp(p->phase, phase) == 0 && strcmp(p->contender, contender) == 0 &&
+            strcmp(p->path, path) == 0)
+            return &stored->points[i];
+    }
+    cr_assert_fail("no point %s %s %s", phase, contender, path);
+    return NULL;
+}
+
+static double value(const StoredPoint *point, const char *metric) {
+    const Metric *m = store_metric(point, metric);
+    cr_assert_not_null(m, "%s has no %s", point->point.key, metric);
+    return m->value;
+}
+
+Test(study, held_bytes_are_those_of_the_published_models) {
+    static const struct {
+        const char *model, *path;
+        double bytes_per_token, layers;
+    } models[] = { { "DeepSeek-V3", "absorbed", 70272, 61 },
+                   { "Llama-3.1-405B", "materialised", 516096, 126 },
+                   { "Qwen2.5-72B", "materialised", 327680, 80 },
+                   { "MiniCPM3-4B", "absorbed", 35712, 62 } };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char text[256];
+        snprintf(text, sizeof text,
+                 "model: %s\nbytes: { tokens: 100 }\ncache: { block_tokens: 16 }\n",
+                 models[i].model);
+        StoredRun stored = run_and_read(text, models[i].model);
+        const StoredPoint *p = find(&stored, "bytes", "model", models[i].path);
+        cr_assert_eq(value(p, "cache_bytes_per_token"), models[i].bytes_per_token);
+        cr_assert_eq(value(p, "held_bytes_per_token_layer") * models[i].layers,
+                     models[i].bytes_per_token);
+        cr_assert_eq(value(p, "payload_bytes"), 100 * value(p, "cache_bytes_per_token_layer"));
+        cr_assert_eq(value(p, "block_waste_bytes"), 12 * value(p, "cache_bytes_per_token_layer"));
+        cr_assert_eq(value(p, "table_bytes"), 7 * 4);
+        cr_assert_geq(value(p, "resident_bytes"), value(p, "payload_bytes"));
+        store_run_free(&stored);
+    }
+}
+
+static const char small_errors[] = "model: Llama-3.2-1B\nphases: [error]\n"
+                                   "error: { shrink: 8, tokens: 64, calibration_tokens: 128,"
+                                   " contenders: [mha, gqa-8, mla-512+64], type: f32 }\n";
+
+Test(study, the_teacher_itself_loses_only_rounding_and_contenders_more) {
+    StoredRun stored = run_and_read(small_errors, "errors");
+    const double mha = value(find(&stored, "error", "mha", "materialised"), "y_rel");
+    const double gqa = value(find(&stored, "error", "gqa-8", "materialised"), "y_rel");
+    const double mla = value(find(&stored, "error", "mla-512+64", "absorbed"), "y_rel");
+    cr_assert_lt(mha, 5e-6);
+    cr_assert_gt(gqa, 0.1);
+    cr_assert_gt(mla, 0.001);
+    cr_assert_lt(mla, gqa, "joint PCA must beat mean-pooling of nearly orthogonal heads");
+    const StoredPoint *point = find(&stored, "error", "mla-512+64", "absorbed");
+    cr_assert(strstr(point->point.layer, "true size / 8"), "%s", point->point.layer);
+    store_run_free(&stored);
+}
+
+Test(study, the_same_seed_gives_the_same_errors_at_any_number_of_threads) {
+    char one[512], two[512], other[512];
+    snprintf(one, sizeof one, "%sthreads: 1\n", small_errors);
+    snprintf(two, sizeof two, "%sthreads: 2\n", small_errors);
+    snprintf(other, sizeof other, "%sthreads: 1\nseed: 2\n", small_errors);
+    StoredRun a = run_and_read(one, "a"), b = run_and_read(one, "b"), c = run_and_read(two, "c"),
+              d = run_and_read(other, "d");
+    for (size_t i = 0; i < a.point_count; i++)
+        for (size_t m = 0; m < a.points[i].metric_count; m++) {
+            const double x = a.points[i].metrics[m].value;
+            cr_assert_eq(x, b.points[i].metrics[m].value, "equal threads, equal bits");
+            cr_assert_leq(fabs(x - c.points[i].metrics[m].value), 1e-5 * fabs(x) + 1e-7);
+        }
+    const double x = value(find(&a, "error", "gqa-8", "materialised"), "y_rel");
+    const double y = value(find(&d, "error", "gqa-8", "materialised"), "y_rel");
+    cr_assert_neq(x, y, "another seed, another text");
+    store_run_free(&a);
+    store_run_free(&b);
+    store_run_free(&c);
+    store_run_free(&d);
+}
+
+static const char small_latency[] =
+    "model: Llama-3.2-1B\nphases: [decode, prefill, projections]\ncontenders: [mha, mla-64+32]\n"
+    "decode: { context: [128, 256], path: [absorbed, expanded, materialised] }\n"
+    "prefill: { tokens: 32 }\nprojections: { tokens: 2 }\nmeasure: { min_seconds: 0.01 }\n";
+
+Test(study, every_timed_point_has_its_samples_and_its_roof) {
+    StoredRun stored = run_and_read(small_latency, "latency");
+    size_t decode = 0;
+    for (size_t i = 0; i < stored.point_count; i++) {
+        const StoredPoint *p = &stored.points[i];
+        cr_assert_eq(p->point.status, POINT_DONE, "%s", p->point.message);
+        decode += strcmp(p->point.phase, "decode") == 0;
+        const bool projections = strcmp(p->point.phase, "projections") == 0;
+        const Metric *ns = store_metric(p, projections ? "projection_ns" : "attention_ns");
+        cr_assert_not_null(ns);
+        cr_assert_geq(ns->sample_count, 10);
+        cr_assert(ns->low > 0 && ns->low <= ns->value && ns->value <= ns->high);
+        cr_assert_eq(ns->kind, KIND_MEASURED);
+        cr_assert_float_eq(value(p, "roofline_fraction"), value(p, "roofline_ns") / ns->value,
+                           1e-12);
+    }
+    cr_assert_eq(decode, 8, "MHA has one path, MLA three, at two contexts; not %zu", decode);
+    cr_assert_gt(atof(store_fact(&stored, "fma_f32_gflops")), 0);
+    store_run_free(&stored);
+}
+
+Test(study, what_does_not_fit_is_refused_or_left_out_with_its_bytes) {
+    static const char big[] = "model: Llama-2-7b-hf\nphases: [decode]\ncontenders: [mha, mqa]\n"
+                              "measure: { min_seconds: 0.01 }\ndecode:\n  context: [64, 16M]\n";
+    StudySummary summary;
+    Error err;
+    cr_assert_eq(run(big, "refused", (StudyOptions){ 0 }, &summary, &err), ERR_INPUT);
+    cr_assert(strstr(err.text, "study.yaml:6:"), "%s", err.text);
+    cr_assert(strstr(err.text, "limits.memory"), "%s", err.text);
+    char path[128], text[512];
+    snprintf(path, sizeof path, "%s/refused", folder);
+    struct stat there;
+    cr_assert_neq(stat(path, &there), 0, "nothing is written for a refused study");
+
+    snprintf(text, sizeof text, "%slimits: { memory: 1GiB }\n", big);
+    StoredRun stored = run_and_read(text, "left");
+    size_t left_out = 0;
+    for (size_t i = 0; i < stored.point_count; i++)
+        if (stored.points[i].point.status == POINT_LEFT_OUT) {
+            left_out++;
+            cr_assert(strstr(stored.points[i].point.message, "would need"));
+        }
+    cr_assert_eq(left_out, 2);
+    cr_assert_eq(stored.point_count, 4);
+    store_run_free(&stored);
+}
+
+Test(study, a_point_that_fails_is_stored_and_the_rest_goes_on) {
+    static const char text[] =
+        "model: Llama-3.2-1B\nphases: [error]\nerror: { shrink: 8, tokens: 32,"
+        " calibration_tokens: 40, contenders: [mla-512+64, mha] }\n";
+    StudySummary summary;
+    Error err;
+    cr_assert_eq(run(text, "fails", (StudyOptions){ 0 }, &summary, &err), OK, "%s", err.text);
+    cr_assert_eq(summary.failed, 1);
+    cr_assert_eq(summary.done, 1);
+}
+
+static void kill_after_two(void *context, const char *line) {
+    int *lines = context;
+    (void)line;
+    if (++*lines == 2) raise(SIGKILL);
+}
+
+Test(study, a_killed_run_resumes_to_what_an_undisturbed_one_gives) {
+    static const char text[] = "model: DeepSeek-V3\ncontenders: [mha, gqa-8, mqa, mla-512+64]\n"
+                               "bytes: { tokens: 20 }\n";
+    StudySummary summary;
+    Error err;
+    fflush(NULL);
+    const pid_t child = fork(); /* before this process has threads of its own */
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        int lines = 0;
+        run(text, "killed", (StudyOptions){ .progress = kill_after_two, .context = &lines },
+            &summary, &err);
+        _exit(0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    cr_assert(WIFSIGNALED(status));
+    cr_assert_eq(run(text, "killed", (StudyOptions){ 0 }, &summary, &err), ERR_INPUT);
+    cr_assert(strstr(err.text, "resume"), "%s", err.text);
+    cr_assert_eq(run(text, "killed", (StudyOptions){ .resume = true }, &summary, &err), OK, "%s",
+                 err.text);
+    cr_assert_eq(summary.done, 2, "two of four points were finished before");
+    StoredRun whole = run_and_read(text, "whole");
+    char path[128];
+    snprintf(path, sizeof path, "%s/killed", folder);
+    StoredRun resumed;
+    cr_assert_eq(store_read(&resumed, path, &err), OK);
+    cr_assert_eq(resumed.point_count, whole.point_count);
+    for (size_t i = 0; i < whole.point_count; i++) {
+        cr_assert_str_eq(resumed.points[i].point.key, whole.points[i].point.key);
+        cr_assert_eq(value(&resumed.points[i], "payload_bytes"),
+                     value(&whole.points[i], "payload_bytes"));
+    }
+    store_run_free(&whole);
+    store_run_free(&resumed);
+}
+
+Test(study, another_study_does_not_resume_in_the_same_folder) {
+    StudySummary summary;
+    Error err;
+    cr_assert_eq(
+        run("model: DeepSeek-V3\nbytes: { tokens: 8 }\n", "x", (StudyOptions){ 0 }, &summary, &err),
+        OK);
+    cr_assert_eq(run("model: DeepSeek-V3\nbytes: { tokens: 9 }\n", "x",
+                     (StudyOptions){ .resume = true }, &summary, &err),
+                 ERR_INPUT);
+    cr_assert(strstr(err.text, "bytes.tokens"), "%s", err.text);
+}
+
+Test(study, contenders_the_model_cannot_have_are_refused_before_anything_is_written) {
+    StudySummary summary;
+    Error err;
+    cr_assert_eq(run("model: Llama-2-7b-hf\ncontenders: [gqa-3]\n", "y", (StudyOptions){ 0 },
+                     &summary, &err),
+                 ERR_INPUT);
+    cr_assert(strstr(err.text, "gqa-3"), "%s", err.text);
+}
