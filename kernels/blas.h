@@ -1,7 +1,7 @@
 /* blas.h -- the large products, by OpenBLAS; the one file that includes cblas.h and lapacke.h.
  *
- * Matrices are row-major; weights lie as in checkpoints, [out, in]. BLAS threads and ours never
- * multiply: call none of these from inside a parallel region. */
+ * Each size is below 2^31. Matrices are row-major; weights lie as in checkpoints, [out, in]. BLAS
+ * threads and ours never multiply: call none of these from inside a parallel region. */
 #ifndef KVLAB_BLAS_H
 #define KVLAB_BLAS_H
 

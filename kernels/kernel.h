@@ -70,7 +70,8 @@ unsigned kernels_detect(void);
  * no such tier, or a tier that this machine lacks. "auto" or NULL is kernels_detect(). */
 const char *kernels_parse(const char *name, unsigned *mask);
 
-/* The table for a mask: the reference, then every tier of the mask over it. */
+/* The table for a mask of kernels_detect or kernels_parse: the reference, then every tier of the
+ * mask over it. */
 Kernels kernels_select(unsigned mask);
 
 /* The name of the highest tier in a mask. */

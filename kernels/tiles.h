@@ -4,7 +4,7 @@
  * table. The vocabulary:
  *
  *   vec, WIDTH                          a register of WIDTH floats
- *   LARGE_ROWS, LARGE_COLUMNS, ...      shapes of the register blocks, see BLOCKS below
+ *   BLOCKS(block)                       block(rows, columns) for each shape, one row last
  *   vec_zero() vec_all(x)               all lanes 0 or x
  *   vec_add(a, b) vec_mul(a, b) vec_max(a, b)      vec_max gives b where a lane is NaN
  *   vec_fma(a, b, c)                    a*b + c
