@@ -73,7 +73,7 @@ static Status place_labels(const Chart *chart, Drawing *drawing, Error *err) {
     Status status = BUFFER(&places, count, "label places", err);
     if (status == OK) status = BUFFER(&order, count, "label order", err);
     for (size_t i = 0; i < count && status == OK; i++)
-        places[i] = axis_place(&chart->y, chart->curves[i].end);
+        places[i] = axis_place(&chart->y, chart->curves[i].end / chart->scale);
     if (status == OK) {
         figure_spread(places, order, count, count < LINES_MOST ? 0.055 : 1.05 / (double)count);
         figure_array(drawing, "label_at", count);
@@ -87,12 +87,14 @@ static Status place_labels(const Chart *chart, Drawing *drawing, Error *err) {
 Status chart_write(Chart *chart, Drawing *drawing, Error *err) {
     if (chart->line > 0) axis_hold(&chart->y, chart->line);
     if (chart->x.low == chart->x.high) chart->x.low /= 2, chart->x.high *= 2;
+    chart->y.low /= chart->scale;
+    chart->y.high /= chart->scale;
     axis_snap(&chart->y);
     write_data(chart, drawing->data.stream);
     figure_text(drawing, "x_label", chart->x_label);
     figure_text(drawing, "y_label", chart->y_label);
     axis_write_tokens(drawing, "x", &(Axis){ chart->x.low / 1.06, chart->x.high * 1.06 });
-    axis_write(drawing, "y", &chart->y, chart->scale);
+    axis_write(drawing, "y", &chart->y);
     figure_number(drawing, "level", chart->line / chart->scale);
     figure_text(drawing, "level_label", chart->line_label);
     figure_number(drawing, "N", (double)chart->curve_count);

@@ -4,10 +4,10 @@ set logscale y 10
 set xrange [x_low:x_high]
 set yrange [y_low:y_high]
 eval 'set xtics '.x_tics
-set xlabel x_label textcolor rgb ink
-set tmargin at screen 0.69
-set bmargin at screen 0.125
-left = 0.095
+set xlabel x_label offset 0, 0.3 textcolor rgb ink
+set tmargin at screen 1 - 158.0 / height
+set bmargin at screen 62.0 / height
+left = 92.0 / width
 panel_width = (1.01 - left) / panels
 of(i, value) = (int(column('curve')) == i ? column(value) : NaN)
 do for [k = 1:3] {
@@ -17,25 +17,33 @@ do for [k = 1:3] {
     eval put_titles
     eval 'set ytics '.y_tics
     set ylabel y_label textcolor rgb ink
-    set key at screen 0.985, screen 0.855 right top horizontal maxrows 1 Left reverse samplen 3 textcolor rgb ink
+    # the legend, a row under the titles
+    do for [i = 1:N] {
+        if (panel[i] == 1) {
+            at = (16.0 + 150 * (i - 1)) / width
+            row = 1 - 76.0 / height
+            set arrow 10 + i from screen at, row to screen at + 40.0 / width, row nohead lc rgb colour[i] dt dash[i] lw 1.8
+            set label 10 + i '' at screen at + 20.0 / width, row point pt mark[i] ps 0.8 lc rgb colour[i]
+            set label 20 + i label[i] at screen at + 50.0 / width, row left textcolor rgb ink
+        }
+    }
     do for [j = 1:panels] {
         set lmargin at screen left + (j - 1) * panel_width
         set rmargin at screen left + j * panel_width - 0.035
-        set label 1 panel_title[j] at graph 0, graph 1 left offset 0.3, 2.9 font face.':Bold,12' textcolor rgb ink
+        set label 1 panel_title[j] at graph 0, graph 1 left offset 0.3, 2.9 font face.' Bold,12' textcolor rgb ink
         set label 2 measured_text[j] at graph 0, graph 1 left offset 0.3, 1.7 font face.',12' textcolor rgb ink
         set label 3 closed_text[j] at graph 0, graph 1 left offset 0.3, 0.6 font face.',12' textcolor rgb faint
-        unset arrow
+        unset arrow 1
+        unset arrow 2
         if (measured[j] > x_low && measured[j] < x_high) { set arrow 1 from first measured[j], graph 0 to first measured[j], graph 1 nohead lc rgb ink lw 1.2 dt 1 }
         if (closed[j] > x_low && closed[j] < x_high) { set arrow 2 from first closed[j], graph 0 to first closed[j], graph 1 nohead lc rgb faint lw 1.2 dt 2 }
         first = 0
         do for [i = 1:N] { if (panel[i] == j) { last = i; if (first == 0) { first = i } } }
         plot for [i = first:last] name.'.tsv' using (of(i, 'x')):(of(i, 'y')) with lines lc rgb colour[i] dt dash[i] lw 1.8 notitle, \
-             for [i = first:last] name.'.tsv' using (of(i, 'x')):(of(i, 'y')):(of(i, 'low')):(of(i, 'high')) with yerrorbars lc rgb colour[i] pt mark[i] ps 0.8 lw 1.2 dt 1 notitle, \
-             for [i = first:last] keyentry with linespoints lc rgb colour[i] dt dash[i] pt mark[i] ps 0.8 lw 1.8 title label[i]
-        unset label 1001
-        unset label 1002
+             for [i = first:last] name.'.tsv' using (of(i, 'x')):(of(i, 'y')):(of(i, 'low')):(of(i, 'high')) with yerrorbars lc rgb colour[i] pt mark[i] ps 0.8 lw 1.2 dt 1 notitle
         unset ylabel
-        unset key
+        unset label
+        unset arrow
         eval 'set ytics '.y_blanks
     }
     unset multiplot

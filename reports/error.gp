@@ -5,12 +5,12 @@ set xrange [x_low:x_high]
 set yrange [y_low:y_high]
 eval 'set xtics '.x_tics
 eval 'set ytics '.y_tics
-set xlabel x_label textcolor rgb ink
+set xlabel x_label offset 0, 0.3 textcolor rgb ink
 set ylabel y_label textcolor rgb ink
-set lmargin at screen 0.095
+set lmargin at screen 92.0 / width
 set rmargin at screen 0.97
-set tmargin at screen 0.845
-set bmargin at screen 0.125
+set tmargin at screen 1 - 72.0 / height
+set bmargin at screen 62.0 / height
 array joined[2]
 joined[1] = 2
 joined[2] = 1
@@ -22,6 +22,6 @@ do for [k = 1:3] {
     eval terminal[k]
     set output name.suffix[k]
     plot for [f = 1:2] name.'.tsv' using (int(column('family')) == f ? column('x') : NaN):(column('y')) with lines lc rgb 0xaaaaaa dt joined[f] lw 1.2, \
-         '' using (column('x')):(column('y')):(int(column('mark'))):(int(column('colour'))) with points pt variable ps 1.2 lc rgb variable
+         '' using (column('x')):(column('y')):(int(column('mark'))):(int(column('colour'))) with points pt variable ps 1.0 lc rgb variable
     unset output
 }

@@ -130,7 +130,7 @@ static void mark_text(double value, char *text, size_t size) {
 }
 
 /* The variable <name>: a list of marks for `set tics`, with or without their texts. */
-static void write_marks(FILE *out, const char *name, const Axis *axis, double scale, bool texts) {
+static void write_marks(FILE *out, const char *name, const Axis *axis, bool texts) {
     enum { MARKS_MOST = 10 };
     const bool sparse = 3 * log10(axis->high / axis->low) + 1 > MARKS_MOST + 0.5;
     const char *comma = "";
@@ -139,22 +139,21 @@ static void write_marks(FILE *out, const char *name, const Axis *axis, double sc
         const double power = pow(10, round(log10(at)));
         if (sparse && fabs(at / power - 1) > 1e-6) continue;
         char text[32];
-        mark_text(at / scale, text, sizeof text);
-        fprintf(out, "%s'%s' %.9g", comma, texts ? text : "", at / scale);
+        mark_text(at, text, sizeof text);
+        fprintf(out, "%s'%s' %.9g", comma, texts ? text : "", at);
         comma = ", ";
     }
     fprintf(out, ")\"\n");
 }
 
-void axis_write(Drawing *drawing, const char *name, const Axis *axis, double scale) {
+void axis_write(Drawing *drawing, const char *name, const Axis *axis) {
     FILE *out = drawing->commands.stream;
     char list[32];
-    fprintf(out, "%s_low = %.9g\n%s_high = %.9g\n", name, axis->low / scale, name,
-            axis->high / scale);
+    fprintf(out, "%s_low = %.9g\n%s_high = %.9g\n", name, axis->low, name, axis->high);
     snprintf(list, sizeof list, "%s_tics", name);
-    write_marks(out, list, axis, scale, true);
+    write_marks(out, list, axis, true);
     snprintf(list, sizeof list, "%s_blanks", name);
-    write_marks(out, list, axis, scale, false);
+    write_marks(out, list, axis, false);
 }
 
 void axis_write_tokens(Drawing *drawing, const char *name, const Axis *axis) {

@@ -57,7 +57,7 @@ void axis_snap(Axis *axis);
 double axis_place(const Axis *axis, double value);
 /* Variables <name>_low, <name>_high, <name>_tics (marks at 1-2-5 where that is few enough) and
  * <name>_blanks, the same marks without text. */
-void axis_write(Drawing *drawing, const char *name, const Axis *axis, double scale);
+void axis_write(Drawing *drawing, const char *name, const Axis *axis);
 /* The same with marks at powers of two as people say tokens: 512, 1K, 1M. */
 void axis_write_tokens(Drawing *drawing, const char *name, const Axis *axis);
 

@@ -80,7 +80,7 @@ Status figure_bytes(const View *view, const char *folder, Figure *figure, Error 
     axis_snap(&axis);
     axis.low = axis.low / 2;
     axis_snap(&axis);
-    axis_write(&d, "x", &axis, 1);
+    axis_write(&d, "x", &axis);
     figure_number(&d, "N", (double)rows);
     figure_number(&d, "height", 140 + 34 * (double)rows);
     figure_text(&d, "x_label", "cache bytes a token (B)");

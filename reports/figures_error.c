@@ -1,7 +1,8 @@
 /* figures_error.c -- what compression loses: relative output error against the factor.
  *
  * Every point is named beside its mark. A name takes the first of some places around its mark where
- * it touches no other name and no mark; boxes are reckoned in parts of the plot area. */
+ * it touches no other name, no mark and not the line of 16x; boxes are reckoned in parts of the
+ * plot area. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,10 +31,12 @@ static bool overlaps(double a, double a_size, double b, double b_size) {
     return a < b + b_size && b < a + a_size;
 }
 
-/* How much a name at its place is in the way of names before it and of all marks. */
-static int conflicts(const Spot *spots, size_t count, size_t self) {
+/* How much a name at its place is in the way of names before it, of all marks and of the upright
+ * line. */
+static int conflicts(const Spot *spots, size_t count, size_t self, double line) {
     const Spot *s = &spots[self];
     int found = s->left < 0 || s->left + s->wide > 1 || s->low < 0 || s->low + line_high > 1;
+    found += overlaps(s->left, s->wide, line, 0.004);
     for (size_t i = 0; i < count; i++) {
         const Spot *o = &spots[i];
         if (i < self)
@@ -45,12 +48,12 @@ static int conflicts(const Spot *spots, size_t count, size_t self) {
     return found;
 }
 
-static void place_name(Spot *spots, size_t count, size_t self) {
+static void place_name(Spot *spots, size_t count, size_t self, double line) {
     Spot *s = &spots[self];
     const double characters = (double)strlen(s->look->label), half = characters / 2 + 1.6;
-    const double tries[][2] = { { 0, 1.1 },    { 0, -1.1 },    { half, 0 },    { -half, 0 },
-                                { half, 0.9 }, { half, -0.9 }, { -half, 0.9 }, { -half, -0.9 },
-                                { 0, 2.1 },    { 0, -2.1 },    { half, 1.8 },  { -half, 1.8 } };
+    const double tries[][2] = { { half, -0.9 }, { -half, 0.9 }, { 0, 1.1 },    { 0, -1.1 },
+                                { half, 0 },    { -half, 0 },   { half, 0.9 }, { -half, -0.9 },
+                                { 0, 2.1 },     { 0, -2.1 },    { half, 1.8 }, { -half, 1.8 } };
     int least = 1000;
     Spot best = *s;
     s->wide = characters * char_wide;
@@ -59,7 +62,7 @@ static void place_name(Spot *spots, size_t count, size_t self) {
         s->shift_y = tries[i][1];
         s->left = s->x + s->shift_x * char_wide - s->wide / 2;
         s->low = s->y + s->shift_y * line_high - line_high / 2;
-        const int found = conflicts(spots, count, self);
+        const int found = conflicts(spots, count, self, line);
         if (found < least) least = found, best = *s;
     }
     *s = best;
@@ -127,13 +130,13 @@ static Status draw(Spot *spots, size_t count, const Slice *slice, const char *fo
         spots[i].x = axis_place(&x, spots[i].ratio);
         spots[i].y = axis_place(&y, spots[i].error);
     }
-    for (size_t i = 0; i < count; i++) place_name(spots, count, i);
+    for (size_t i = 0; i < count; i++) place_name(spots, count, i, axis_place(&x, 16));
     Drawing d;
     TRY(figure_begin(&d, folder, figure, err));
     figure_text(&d, "x_label", "times less cache than MHA in bf16");
     figure_text(&d, "y_label", "y_rel, relative error of the output");
     axis_write_tokens(&d, "x", &x);
-    axis_write(&d, "y", &y, 1);
+    axis_write(&d, "y", &y);
     write_spots(spots, count, &d);
     return figure_end(&d, OK, "error", err);
 }

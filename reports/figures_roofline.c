@@ -58,9 +58,6 @@ static size_t write_groups(const View *view, Drawing *d, Axis *x, Axis *y) {
             const Slice slice = { phases[k], c->name, NULL, NULL, ANY, ANY, ANY };
             if (!has_group(view, &slice)) continue;
             if (d) {
-                char label[64];
-                snprintf(label, sizeof label, "%s %s", c->label, phases[k]);
-                figure_item(d, "label", group, label);
                 figure_number_item(d, "colour", group, c->colour);
                 figure_number_item(d, "mark", group, c->mark - (k == 1 && c->mark % 2));
                 write_group(view, &slice, group, d, x, y);
@@ -70,14 +67,31 @@ static size_t write_groups(const View *view, Drawing *d, Axis *x, Axis *y) {
     return group;
 }
 
+/* The legend: a name for each contender that has a point. */
+static void write_legend(const View *view, Drawing *d) {
+    const char *const arrays[] = { "entry", "entry_colour", "entry_mark" };
+    size_t entries = 0;
+    for (size_t i = 0; i < 3; i++) figure_array(d, arrays[i], view->contender_count);
+    for (size_t i = 0; i < view->contender_count; i++) {
+        const Contender *c = &view->contenders[i];
+        const Slice decode = { phases[0], c->name, NULL, NULL, ANY, ANY, ANY },
+                    prefill = { phases[1], c->name, NULL, NULL, ANY, ANY, ANY };
+        if (!has_group(view, &decode) && !has_group(view, &prefill)) continue;
+        figure_item(d, "entry", entries, c->label);
+        figure_number_item(d, "entry_colour", entries, c->colour);
+        figure_number_item(d, "entry_mark", entries++, c->mark);
+    }
+    figure_number(d, "M", (double)entries);
+}
+
 static void write_roofs(Drawing *d, double memory, double cache, double peak) {
     char text[96];
     figure_number(d, "memory", memory);
     figure_number(d, "cache", cache);
     figure_number(d, "peak", peak);
-    snprintf(text, sizeof text, "memory %.3g GB/s", memory);
+    snprintf(text, sizeof text, "memory read %.3g GB/s", memory);
     figure_text(d, "memory_text", text);
-    snprintf(text, sizeof text, "last-level cache %.3g GB/s", cache);
+    snprintf(text, sizeof text, "LLC read %.3g GB/s", cache);
     figure_text(d, "cache_text", text);
     snprintf(text, sizeof text, "fp32 FMA %.4g GFLOP/s", peak);
     figure_text(d, "peak_text", text);
@@ -92,18 +106,18 @@ Status figure_roofline(const View *view, const char *folder, Figure *figure, Err
     snprintf(figure->name, sizeof figure->name, "roofline");
     snprintf(figure->title, sizeof figure->title, "Attention on this machine's roofline");
     snprintf(figure->subtitle, sizeof figure->subtitle,
-             "measured: rates and roofs, in the same run; exact: intensity, least flops over least "
-             "bytes");
+             "measured: rates and roofs, in one run; exact: intensity; filled marks decode, open "
+             "marks prefill");
     snprintf(figure->caption, sizeof figure->caption,
              "Each mark is one measured point: filled in decode, open in prefill. Left of the bend "
              "memory binds, right of it arithmetic. A mark above the memory roof was served by the "
-             "last-level cache.");
+             "last-level cache (LLC).");
     Drawing d;
     TRY(figure_begin(&d, folder, figure, err));
     fprintf(d.data.stream,
             "group\tlabel\tphase\tpath\tcontext_tokens\tquery_tokens\tintensity\tgflops\n");
-    const char *const arrays[] = { "label", "colour", "mark" };
-    for (size_t i = 0; i < 3; i++) figure_array(&d, arrays[i], groups);
+    const char *const arrays[] = { "colour", "mark" };
+    for (size_t i = 0; i < 2; i++) figure_array(&d, arrays[i], groups);
     Axis x = { 0 }, y = { 0 };
     write_groups(view, &d, &x, &y);
     axis_hold(&x, peak / memory * 3);
@@ -113,10 +127,11 @@ Status figure_roofline(const View *view, const char *folder, Figure *figure, Err
     axis_snap(&x);
     axis_snap(&y);
     figure_number(&d, "N", (double)groups);
+    write_legend(view, &d);
     write_roofs(&d, memory, cache, peak);
     figure_text(&d, "x_label", "intensity (flop/B)");
     figure_text(&d, "y_label", "attained (GFLOP/s)");
-    axis_write(&d, "x", &x, 1);
-    axis_write(&d, "y", &y, 1);
+    axis_write(&d, "x", &x);
+    axis_write(&d, "y", &y);
     return figure_end(&d, OK, "roofline", err);
 }

@@ -5,12 +5,12 @@ set xrange [x_low:x_high]
 set yrange [y_low:y_high]
 eval 'set xtics '.x_tics
 eval 'set ytics '.y_tics
-set xlabel x_label textcolor rgb ink
+set xlabel x_label offset 0, 0.3 textcolor rgb ink
 set ylabel y_label textcolor rgb ink
-set lmargin at screen 0.095
+set lmargin at screen 92.0 / width
 set rmargin at screen 0.76
-set tmargin at screen 0.845
-set bmargin at screen 0.125
+set tmargin at screen 1 - 72.0 / height
+set bmargin at screen 62.0 / height
 do for [i = 1:N] {
     set label i label[i] at graph 1, graph label_at[i] left offset 1.2, 0 textcolor rgb colour[i]
 }

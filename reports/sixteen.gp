@@ -22,7 +22,7 @@ do for [k = 1:3] {
         set lmargin at screen left + (j - 1) * panel_width
         set rmargin at screen left + j * panel_width - 0.025
         set xrange [0:most[j] * (j == 1 ? 2.15 : 1.6)]
-        set label 1 panel_title[j] at graph 0, graph 1 left offset 0, 2.0 font face.':Bold,12' textcolor rgb ink
+        set label 1 panel_title[j] at graph 0, graph 1 left offset 0, 2.0 font face.' Bold,12' textcolor rgb ink
         set label 2 baseline[j] at graph 0, graph 1 left offset 0, 0.8 font face.',12' textcolor rgb faint
         if (j == 1) { set ytics scale 0 } else { set ytics scale 0 ('' 1) }
         if (j == 1) {

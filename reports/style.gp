@@ -9,7 +9,7 @@ faint = 0x666666
 array terminal[3]
 terminal[1] = sprintf("set terminal svg noenhanced size %d,%d fixed font '%s,14' name '%s' background '#ffffff' dashlength 0.7", width, height, face, name)
 terminal[2] = sprintf("set terminal pdfcairo noenhanced size %.4fin,%.4fin font '%s,14' fontscale 0.75 linewidth 1.0 dashlength 0.7 background '#ffffff'", width / 96.0, height / 96.0, face)
-terminal[3] = sprintf("set terminal pngcairo noenhanced size %d,%d font '%s,14' fontscale 1.5 linewidth 2 pointscale 2 dashlength 0.7 background '#ffffff'", 2 * width, 2 * height, face)
+terminal[3] = sprintf("set terminal pngcairo noenhanced size %d,%d font '%s,14' fontscale 1.5 linewidth 2 pointscale 2.5 dashlength 0.7 background '#ffffff'", 2 * width, 2 * height, face)
 array suffix[3]
 suffix[1] = '.svg'
 suffix[2] = '.pdf'
@@ -23,5 +23,5 @@ set tics nomirror scale 0.6 textcolor rgb ink
 set grid xtics ytics lc rgb 0xdddddd lw 0.6 lt 1
 set key off
 set bars 0.6
-put_titles = "set label 1001 title at screen 16.0 / width, screen 1 - 24.0 / height left font face.':Bold,18' textcolor rgb ink; set label 1002 subtitle at screen 16.0 / width, screen 1 - 48.0 / height left font face.',13' textcolor rgb faint"
+put_titles = "set label 1001 title at screen 16.0 / width, screen 1 - 24.0 / height left font face.' Bold,18' textcolor rgb ink; set label 1002 subtitle at screen 16.0 / width, screen 1 - 48.0 / height left font face.',13' textcolor rgb faint"
 eval put_titles

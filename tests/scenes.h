@@ -31,10 +31,10 @@ static const Scene scene_deepseek = {
     "D 1024, H 16, d 64",
     61,
     7168,
-    { { "mha", "MHA", "mha", 32768, 3300, 260, 0.0012 },
-      { "gqa-8", "GQA-8", "gqa", 2048, 420, 255, 0.41 },
-      { "mqa", "MQA", "mqa", 256, 330, 250, 0.66 },
-      { "mla-512+64", "MLA-512+64", "mla", 576, 1150, 640, 0.083 } },
+    { { "mha", "MHA", "mha", 32768, 3300, 420, 0.0012 },
+      { "gqa-8", "GQA-8", "gqa", 2048, 500, 415, 0.41 },
+      { "mqa", "MQA", "mqa", 256, 470, 410, 0.66 },
+      { "mla-512+64", "MLA-512+64", "mla", 576, 1900, 640, 0.083 } },
     { 1024, 2048, 4096, 8192, 16384 },
 };
 
@@ -45,12 +45,12 @@ static const Scene scene_llama = {
     "D 1024, H 8, d 128",
     32,
     4096,
-    { { "mha", "MHA", "mha", 8192, 830, 66, 0.0012 },
-      { "gqa-8", "GQA-8", "gqa", 2048, 230, 65, 0.23 },
-      { "gqa-2", "GQA-2", "gqa", 512, 110, 64, 0.52 },
-      { "mqa", "MQA", "mqa", 256, 95, 64, 0.64 },
-      { "mla-448+64", "MLA-448+64", "mla", 512, 270, 150, 0.105 },
-      { "mla-512+64", "MLA-512+64", "mla", 576, 300, 165, 0.083 } },
+    { { "mha", "MHA", "mha", 8192, 830, 106, 0.0012 },
+      { "gqa-8", "GQA-8", "gqa", 2048, 230, 105, 0.23 },
+      { "gqa-2", "GQA-2", "gqa", 512, 125, 104, 0.52 },
+      { "mqa", "MQA", "mqa", 256, 118, 104, 0.64 },
+      { "mla-448+64", "MLA-448+64", "mla", 512, 440, 150, 0.105 },
+      { "mla-512+64", "MLA-512+64", "mla", 576, 480, 165, 0.083 } },
     { 512, 1024, 2048, 4096 },
 };
 
@@ -118,7 +118,7 @@ static void scene_attention(const Scene *scene, const SceneContender *c, const c
                             double elements, double crossover) {
     const double tokens = (double)(context ? context : query);
     const double flops = scene->contenders[0].row_elements * 2 * tokens * (double)query *
-                         (strcmp(path, "absorbed") == 0 ? 4.2 : 1);
+                         (strcmp(path, "absorbed") == 0 ? 4.2 : 1) * (context ? 1 : 0.5);
     const double bytes = 2 * elements * tokens;
     const Point p = scene_point(scene, c, phase, path, context, query);
     const Metric metrics[] = {
@@ -151,7 +151,7 @@ static void scene_contender(const Scene *scene, const SceneContender *c) {
         for (size_t query = 16; query <= 1024 && tokens <= 4096; query *= 4) {
             const double q = (double)query;
             scene_attention(scene, c, "decode", "absorbed", scene->contexts[i], query,
-                            c->decode_ns * tokens * q * 0.55, c->row_elements, 171);
+                            c->decode_ns * tokens * q * 0.85, c->row_elements, 171);
             scene_attention(scene, c, "decode", "expanded", scene->contexts[i], query,
                             built + c->decode_ns * tokens * q * 0.16, c->row_elements, 171);
         }
