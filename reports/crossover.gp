@@ -5,7 +5,7 @@ set xrange [x_low:x_high]
 set yrange [y_low:y_high]
 eval 'set xtics '.x_tics
 set xlabel x_label offset 0, 0.3 textcolor rgb ink
-set tmargin at screen 1 - 158.0 / height
+set tmargin at screen 1 - 160.0 / height
 set bmargin at screen 62.0 / height
 left = 92.0 / width
 panel_width = (1.01 - left) / panels
@@ -17,22 +17,24 @@ do for [k = 1:3] {
     eval put_titles
     eval 'set ytics '.y_tics
     set ylabel y_label textcolor rgb ink
-    # the legend, a row under the titles
+    # the legend, a row under the titles; colours differ in their last bits, as the svg terminal joins
+    # neighbouring lines of one colour and loses their dashes
     do for [i = 1:N] {
         if (panel[i] == 1) {
             at = (16.0 + 150 * (i - 1)) / width
             row = 1 - 76.0 / height
-            set arrow 10 + i from screen at, row to screen at + 40.0 / width, row nohead lc rgb colour[i] dt dash[i] lw 1.8
+            set arrow 10 + i from screen at, row to screen at + 40.0 / width, row nohead lc rgb (int(colour[i]) ^ i) dt dash[i] lw 1.8
             set label 10 + i '' at screen at + 20.0 / width, row point pt mark[i] ps 0.8 lc rgb colour[i]
             set label 20 + i label[i] at screen at + 50.0 / width, row left textcolor rgb ink
         }
     }
     do for [j = 1:panels] {
-        set lmargin at screen left + (j - 1) * panel_width
-        set rmargin at screen left + j * panel_width - 0.035
-        set label 1 panel_title[j] at graph 0, graph 1 left offset 0.3, 2.9 font face.' Bold,12' textcolor rgb ink
-        set label 2 measured_text[j] at graph 0, graph 1 left offset 0.3, 1.7 font face.',12' textcolor rgb ink
-        set label 3 closed_text[j] at graph 0, graph 1 left offset 0.3, 0.6 font face.',12' textcolor rgb faint
+        panel_left = left + (j - 1) * panel_width
+        set lmargin at screen panel_left
+        set rmargin at screen panel_left + panel_width - 0.035
+        set label 1 panel_title[j] at screen panel_left + 4.0 / width, screen 1 - 108.0 / height left font face.' Bold,12' textcolor rgb ink
+        set label 2 measured_text[j] at screen panel_left + 4.0 / width, screen 1 - 128.0 / height left font face.',12' textcolor rgb ink
+        set label 3 closed_text[j] at screen panel_left + 4.0 / width, screen 1 - 146.0 / height left font face.',12' textcolor rgb faint
         unset arrow 1
         unset arrow 2
         if (measured[j] > x_low && measured[j] < x_high) { set arrow 1 from first measured[j], graph 0 to first measured[j], graph 1 nohead lc rgb ink lw 1.2 dt 1 }

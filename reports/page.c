@@ -136,17 +136,19 @@ void page_table_end(Page *page) {
     if (page->html) fputs("</tbody>\n</table></div>\n", page->out);
 }
 
-/* Copies one line of an SVG with the names of its parts made this figure's own: gnuplot calls its
- * marks gp... in every picture, and one page holds many. */
-static void put_svg_line(FILE *out, const char *line, const char *name) {
-    static const char *const references[] = { "id='gp", "'#gp", "(#gp", "id=\"gp", "\"#gp" };
+/* Copies one line of an SVG with the names of its parts made this figure's own: gnuplot gives the
+ * same names in every picture, and one page holds many. Only what stands inside a tag is a name;
+ * *in_tag goes on from line to line. */
+static void put_svg_line(FILE *out, const char *line, const char *name, bool *in_tag) {
+    static const char *const names[] = { " id='", " id=\"", "href='#", "href=\"#", "url(#" };
     while (*line) {
+        if (*line == '<') *in_tag = true;
+        if (*line == '>') *in_tag = false;
         size_t length = 0;
-        for (size_t i = 0; i < sizeof references / sizeof *references && !length; i++)
-            if (strncmp(line, references[i], strlen(references[i])) == 0)
-                length = strlen(references[i]);
+        for (size_t i = 0; i < sizeof names / sizeof *names && *in_tag && !length; i++)
+            if (strncmp(line, names[i], strlen(names[i])) == 0) length = strlen(names[i]);
         if (length) {
-            fprintf(out, "%.*s%s-gp", (int)(length - 2), line, name);
+            fprintf(out, "%.*s%s-", (int)length, line, name);
             line += length;
         } else {
             fputc(*line++, out);
@@ -160,12 +162,12 @@ static Status inline_svg(const Page *page, const Figure *figure, Error *err) {
     TRY(textfile_path(path, page->plots, leaf, err));
     FILE *file = fopen(path, "rb");
     if (!file) return fail(err, ERR_MACHINE, "cannot open %s: %s", path, strerror(errno));
-    bool inside = false;
+    bool inside = false, in_tag = false;
     while (fgets(line, sizeof line, file)) {
         const char *start = inside ? line : strstr(line, "<svg");
         if (!start) continue; /* the XML declaration has no place within HTML */
         inside = true;
-        put_svg_line(page->out, start, figure->name);
+        put_svg_line(page->out, start, figure->name, &in_tag);
     }
     fclose(file);
     return OK;

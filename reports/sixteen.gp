@@ -19,11 +19,12 @@ do for [k = 1:3] {
     set multiplot
     eval put_titles
     do for [j = 1:3] {
-        set lmargin at screen left + (j - 1) * panel_width
-        set rmargin at screen left + j * panel_width - 0.025
+        panel_left = left + (j - 1) * panel_width
+        set lmargin at screen panel_left
+        set rmargin at screen panel_left + panel_width - 0.025
         set xrange [0:most[j] * (j == 1 ? 2.15 : 1.6)]
-        set label 1 panel_title[j] at graph 0, graph 1 left offset 0, 2.0 font face.' Bold,12' textcolor rgb ink
-        set label 2 baseline[j] at graph 0, graph 1 left offset 0, 0.8 font face.',12' textcolor rgb faint
+        set label 1 panel_title[j] at screen panel_left, screen 1 - 84.0 / height left font face.' Bold,12' textcolor rgb ink
+        set label 2 baseline[j] at screen panel_left, screen 1 - 103.0 / height left font face.',12' textcolor rgb faint
         if (j == 1) { set ytics scale 0 } else { set ytics scale 0 ('' 1) }
         if (j == 1) {
             plot name.'.tsv' using (0.5 * shown(columns[j])):(column('row')):(0.5 * shown(columns[j])):(0.3):(int(column('colour'))):ytic(stringcolumn('label')) with boxxyerror lc rgb variable, \

@@ -8,7 +8,7 @@ ink = 0x222222
 faint = 0x666666
 array terminal[3]
 terminal[1] = sprintf("set terminal svg noenhanced size %d,%d fixed font '%s,14' name '%s' background '#ffffff' dashlength 0.7", width, height, face, name)
-terminal[2] = sprintf("set terminal pdfcairo noenhanced size %.4fin,%.4fin font '%s,14' fontscale 0.75 linewidth 1.0 dashlength 0.7 background '#ffffff'", width / 96.0, height / 96.0, face)
+terminal[2] = sprintf("set terminal pdfcairo noenhanced size %.4fin,%.4fin font '%s,14' fontscale 0.58 linewidth 1.0 dashlength 0.7 background '#ffffff'", width / 96.0, height / 96.0, face)
 terminal[3] = sprintf("set terminal pngcairo noenhanced size %d,%d font '%s,14' fontscale 1.5 linewidth 2 pointscale 2.5 dashlength 0.7 background '#ffffff'", 2 * width, 2 * height, face)
 array suffix[3]
 suffix[1] = '.svg'
