@@ -1,9 +1,43 @@
 /* cmd_check.c -- `kvlab check`: reads a study as a run would and says what it would run. */
 #include <stdio.h>
+#include <string.h>
 
 #include "commands.h"
 #include "config.h"
+#include "model.h"
 #include "options.h"
+
+/* Puts the place of a key that was given, and its name, before what is wrong with its value. */
+static Status blame(const ConfigFile *file, const char *blamed, Status status, Error *err) {
+    for (size_t i = 0; i < config_keys(file); i++) {
+        const char *key, *value, *source;
+        config_key(file, i, &key, &value, &source);
+        if (strcmp(key, blamed) != 0) continue;
+        const Error why = *err;
+        return fail(err, status, "%s: %s: %s", source, key, why.text);
+    }
+    return status;
+}
+
+/* The model can be read, and every contender is one of it. */
+static Status check_contenders(const ConfigFile *file, Error *err) {
+    Config config;
+    Model model, contender;
+    config_point(file, PHASE_BYTES, 0, &config);
+    Status status = model_read(&model, config.model, err);
+    if (status != OK) return blame(file, "model", status, err);
+    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+        const bool error = phase == PHASE_ERROR;
+        for (size_t i = 0; i < config_points(file, (Phase)phase); i++) {
+            config_point(file, (Phase)phase, i, &config);
+            status = model_contender(&contender, &model,
+                                     error ? config.error.contender : config.contender, err);
+            if (status != OK)
+                return blame(file, error ? "error.contenders" : "contenders", status, err);
+        }
+    }
+    return OK;
+}
 
 static void print_points(const ConfigFile *file, const char *path) {
     Config first;
@@ -40,10 +74,11 @@ Status cmd_check(int argc, char **argv, Error *err) {
     if (helped) return OK;
     ConfigFile *file = NULL;
     TRY(config_read(&file, path, overrides.count, overrides.value, err));
-    if (resolved)
+    const Status status = check_contenders(file, err);
+    if (status == OK && resolved)
         fputs(config_text(file), stdout);
-    else
+    else if (status == OK)
         print_points(file, path);
     config_free(file);
-    return OK;
+    return status;
 }
