@@ -263,6 +263,7 @@ Test(model, paths_cross_at_the_known_query_counts) {
     const double first[] = { 147, 164, 170, 171 };
     for (size_t i = 0; i < 4; i++) near(ceil(model_path_crossover(&v3, cached[i])), first[i], 0);
     near(model_path_crossover(&v3, (size_t)1 << 50), 170.7, 0.05);
+    near(model_path_crossover(&v3, 0), 512.0 * 256 / 768, 1e-9);
     const Model minicpm = mla(62, 2560, 40, 768, 256, 64, 32, 64);
     near(model_path_crossover(&minicpm, (size_t)1 << 50), 85.3, 0.05);
 }

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include "json.h"
 
 static Model model_of(const char *name) {
     Model model = { 0 };
@@ -65,4 +68,52 @@ Test(models, the_environment_may_name_another_folder_of_configs) {
         rmdir(path);
     }
     rmdir(folder);
+}
+
+/* The exit code of the program; what it prints goes to `path`. */
+static int run(const char *arguments, const char *path) {
+    char line[1024];
+    snprintf(line, sizeof line, "%s %s >%s 2>&1", KVLAB_BINARY, arguments, path);
+    const int status = system(line);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static long long whole(const Json *object, const char *key) {
+    long long value = -1;
+    cr_assert(json_whole(json_get(object, key), &value), "%s", key);
+    return value;
+}
+
+Test(models, the_command_lists_every_model_or_why_not) {
+    char path[] = "/tmp/kvlab-models-XXXXXX";
+    static char names[CONFIGS_NAMES_MOST][CONFIGS_NAME_SIZE];
+    const int file = mkstemp(path);
+    cr_assert_geq(file, 0);
+    close(file);
+    cr_assert_eq(run("models --json", path), 0);
+    Json *json = NULL;
+    Error err = { 0 };
+    cr_assert_eq(json_read(&json, path, &err), OK, "%s", err.text);
+    const Json *models = json_get(json, "models"), *refused = json_get(json, "refused");
+    cr_assert_eq(json_size(models) + json_size(refused), models_names(names));
+    size_t found = 0;
+    for (size_t i = 0; i < json_size(models); i++) {
+        const Json *row = json_at(models, i);
+        if (strcmp(json_text(json_get(row, "model")), "DeepSeek-V3") != 0) continue;
+        found++;
+        cr_assert_str_eq(json_text(json_get(row, "attention")), "mla");
+        cr_assert_eq(whole(row, "layers"), 61);
+        cr_assert_eq(whole(row, "kv_elements_per_token_layer"), 576);
+        cr_assert_eq(whole(row, "kv_bytes_per_token"), 70272);
+    }
+    cr_assert_eq(found, 1);
+    for (size_t i = 0; i < json_size(refused); i++) {
+        const char *reason = json_text(json_get(json_at(refused, i), "reason"));
+        cr_assert_eq(strncmp(reason, "config.json:", 12), 0, "%s", reason);
+    }
+    json_free(json);
+    cr_assert_eq(run("models", path), 0);
+    cr_assert_eq(run("models --jsn", path), 2);
+    cr_assert_eq(run("models DeepSeek-V3", path), 2);
+    unlink(path);
 }

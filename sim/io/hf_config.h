@@ -3,7 +3,8 @@
  *
  * It fails closed. A field that changes what is cached and that kvlab does not compute (a sliding
  * window, an index key, linear or recurrent layers, widths that differ by layer) is refused by its
- * name; it never becomes a wrong number. */
+ * name; it never becomes a wrong number. A rotary scaling that is not computed changes no size: it
+ * sets rope.scaling_left_out, and whoever wants a model's own outputs must refuse it. */
 #ifndef KVLAB_HF_CONFIG_H
 #define KVLAB_HF_CONFIG_H
 

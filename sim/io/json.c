@@ -5,8 +5,9 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "buffer.h"
 
 enum { FILE_BYTES_MOST = 64 * 1024 * 1024, DEPTH_MOST = 64 };
 
@@ -45,26 +46,29 @@ Status json_parse(Json **out, const char *name, const char *text, size_t length,
     return OK;
 }
 
-/* The whole of a file of bounded size; *text is from malloc. */
-static Status read_whole(const char *path, char **text, size_t *length, Error *err) {
-    FILE *file = fopen(path, "rb");
-    if (!file) return fail_at(err, path, 0, 0, "cannot be opened: %s", strerror(errno));
-    size_t used = 0, room = 1 << 16;
-    char *buffer = malloc(room);
-    while (buffer && used <= FILE_BYTES_MOST) {
-        used += fread(buffer + used, 1, room - used, file);
-        if (used < room) break;
-        char *larger = realloc(buffer, room *= 2);
-        if (!larger) free(buffer);
+/* The whole of a file of bounded size, in a buffer of its own. */
+static Status read_whole(FILE *file, const char *path, char **text, size_t *length, Error *err) {
+    enum { STEP_BYTES = 1 << 16 };
+    char *buffer = NULL;
+    size_t used = 0, room = 0, got = 0;
+    Status status = OK;
+    do {
+        char *larger = buffer_grown(buffer, &room, used, used + STEP_BYTES, 1, path, err);
+        if (!larger) {
+            status = ERR_MACHINE;
+            break;
+        }
         buffer = larger;
-    }
-    const bool failed = ferror(file) != 0;
-    fclose(file);
-    if (!buffer) return fail(err, ERR_MACHINE, "out of memory: reading %s", path);
-    if (failed || used > FILE_BYTES_MOST) {
-        free(buffer);
-        return fail_at(err, path, 0, 0, failed ? "cannot be read: %s" : "is over 64 MiB%s",
-                       failed ? strerror(errno) : "");
+        errno = 0;
+        used += got = fread(buffer + used, 1, room - used, file);
+        if (ferror(file))
+            status = fail_at(err, path, 0, 0, "cannot be read: %s", strerror(errno));
+        else if (used > FILE_BYTES_MOST)
+            status = fail_at(err, path, 0, 0, "is over 64 MiB");
+    } while (status == OK && got > 0);
+    if (status != OK) {
+        buffer_free(buffer);
+        return status;
     }
     *text = buffer;
     *length = used;
@@ -72,11 +76,14 @@ static Status read_whole(const char *path, char **text, size_t *length, Error *e
 }
 
 Status json_read(Json **out, const char *path, Error *err) {
+    FILE *file = fopen(path, "rb");
+    if (!file) return fail_at(err, path, 0, 0, "cannot be opened: %s", strerror(errno));
     char *text = NULL;
     size_t length = 0;
-    TRY(read_whole(path, &text, &length, err));
-    const Status status = json_parse(out, path, text, length, err);
-    free(text);
+    Status status = read_whole(file, path, &text, &length, err);
+    fclose(file);
+    if (status == OK) status = json_parse(out, path, text, length, err);
+    buffer_free(text);
     return status;
 }
 
@@ -192,7 +199,7 @@ void json_put_bool(Json *object, const char *key, bool value) {
 }
 
 void json_append(Json *array, Json *value) {
-    json_array_append_new(array, value);
+    if (json_array_append_new(array, value) != 0) incomplete = true;
 }
 
 Status json_print(const Json *json, Error *err) {
