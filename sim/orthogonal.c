@@ -24,18 +24,18 @@ Status orthogonal_new(Orthogonal *q, size_t n, uint64_t seed, uint64_t stream, E
     assert(n >= 1 && n <= UINT32_MAX);
     Orthogonal draft = { .n = n };
     Status status = BUFFER(&draft.order, ROUNDS * n, "an orthogonal matrix", err);
-    if (status == OK) status = BUFFER(&draft.sign, ROUNDS * n, "an orthogonal matrix", err);
+    if (status == OK) status = BUFFER(&draft.sign, 2 * ROUNDS * n, "an orthogonal matrix", err);
     if (status != OK) {
         orthogonal_free(&draft);
         return status;
     }
     for (size_t round = 0; round < ROUNDS; round++) {
-        const uint64_t orders = random_bits(seed, stream, 2 * round);
-        const uint64_t signs = random_bits(seed, stream, 2 * round + 1);
+        const uint64_t orders = random_bits(seed, stream, round);
         shuffle(draft.order + round * n, n, seed, orders);
-        for (size_t i = 0; i < n; i++)
-            draft.sign[round * n + i] = random_bits(seed, signs, i) & 1 ? -1.0f : 1.0f;
     }
+    const uint64_t signs = random_bits(seed, stream, 2 * ROUNDS);
+    for (size_t i = 0; i < 2 * ROUNDS * n; i++)
+        draft.sign[i] = random_bits(seed, signs, i) & 1 ? -1.0f : 1.0f;
     *q = draft;
     return OK;
 }
@@ -81,14 +81,17 @@ static void hadamard(size_t n, float *x) {
 
 static void apply_round(const Orthogonal *q, size_t round, const float *in, float *out) {
     const uint32_t *order = q->order + round * q->n;
-    const float *sign = q->sign + round * q->n;
+    const float *sign = q->sign + 2 * round * q->n;
     for (size_t i = 0; i < q->n; i++)
         for (size_t lane = 0; lane < LANES; lane++)
             out[i * LANES + lane] = sign[i] * in[order[i] * (size_t)LANES + lane];
     size_t window = 1;
     while (window * 2 <= q->n) window *= 2;
     hadamard(window, out);
-    if (window < q->n) hadamard(window, out + (q->n - window) * LANES);
+    if (window == q->n) return;
+    for (size_t i = 0; i < q->n; i++)
+        for (size_t lane = 0; lane < LANES; lane++) out[i * LANES + lane] *= sign[q->n + i];
+    hadamard(window, out + (q->n - window) * LANES);
 }
 
 void orthogonal_apply(const Orthogonal *q, float *x, float *work) {

@@ -6,17 +6,12 @@
 #define KVLAB_ATTENTION_STATISTICS_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "blas.h"
 #include "sequences.h"
-
-/* One layer's heads over one sequence. */
-typedef struct {
-    size_t tokens, hidden, heads, dim, width; /* width = heads * dim */
-    float *x, *q, *k, *v, *k_rot;             /* q after RoPE, k before, k_rot after */
-} Heads;
 
 static inline float *floats(size_t n) {
     float *x = calloc(n ? n : 1, sizeof *x);
@@ -24,7 +19,7 @@ static inline float *floats(size_t n) {
     return x;
 }
 
-/* a b^T or a^T a and the like are taken in double: gram [n, n] of x [rows, n], centred or not. */
+/* X^T X in double of x [rows, n], centred or not. */
 static inline double *gram_of(size_t rows, size_t n, const float *x, bool centred) {
     double *y = calloc(rows * n, sizeof *y), *gram = calloc(n * n, sizeof *gram);
     if (!y || !gram) abort();
@@ -135,11 +130,11 @@ static inline void attend_all(size_t tokens, size_t heads, size_t key, size_t va
                 if (j) mean += row[j], square += (double)row[j] * row[j];
             }
             if (t) sum.logit_std += square - mean * mean / (double)t, pairs += (double)t;
-            for (size_t j = 0; j < tokens; j++) row[j] = j <= t ? (float)exp(row[j] - most) : 0;
+            for (size_t j = 0; j < tokens; j++) row[j] = j <= t ? expf(row[j] - (float)most) : 0;
             for (size_t j = 0; j <= t; j++) total += row[j];
             for (size_t j = 0; j <= t; j++) {
                 row[j] = (float)(row[j] / total);
-                if (row[j] > 0) entropy -= row[j] * log(row[j]);
+                if (shape && row[j] > 0) entropy -= row[j] * log(row[j]);
             }
             sum.effective_tokens += entropy / (double)(tokens * heads);
             if (t >= tokens / 2) sum.sink_mass += row[0] / (double)((tokens - tokens / 2) * heads);
@@ -152,6 +147,108 @@ static inline void attend_all(size_t tokens, size_t heads, size_t key, size_t va
     sum.effective_tokens = exp(sum.effective_tokens);
     sum.logit_std = sqrt(sum.logit_std / pairs);
     if (shape) *shape = sum;
+}
+
+/* One layer's heads over one sequence, keys and values repeated for every query head. */
+typedef struct {
+    const Model *model;
+    size_t tokens, key, value;          /* widths over all heads */
+    float *x, *q, *k, *k_rot, *v, *out; /* q after RoPE, k before, k_rot after */
+    AttentionShape shape;
+} Heads;
+
+/* out[t, h] <- in[t, h / group], heads of `dim`. */
+static inline void repeat_heads(size_t tokens, size_t heads, size_t given, size_t dim,
+                                const float *in, float *out, size_t ld_out) {
+    for (size_t t = 0; t < tokens; t++)
+        for (size_t h = 0; h < heads; h++)
+            memcpy(out + (t * heads + h) * ld_out, in + (t * given + h / (heads / given)) * dim,
+                   dim * sizeof *in);
+}
+
+/* y [tokens, out] = x w^T; RMS-normalised when asked. */
+static inline float *apply(size_t tokens, size_t in, size_t out, const float *x, size_t ld_x,
+                           const float *w, bool normalised) {
+    float *y = floats(tokens * out);
+    blas_linear(tokens, out, in, x, ld_x, w, y, out);
+    for (size_t t = 0; normalised && t < tokens; t++) {
+        const double rms =
+            sqrt(norm_of(out, y + t * out) * norm_of(out, y + t * out) / (double)out);
+        for (size_t j = 0; j < out; j++) y[t * out + j] = (float)(y[t * out + j] / rms);
+    }
+    return y;
+}
+
+static inline void latent_heads(Heads *h, const LayerWeights *w) {
+    const Model *m = h->model;
+    const size_t n = h->tokens, c = m->kv_lora_rank, both = m->nope_dim + m->value_dim;
+    float *latent = apply(n, m->hidden, c, h->x, m->hidden, w->kv_a, true);
+    float *shared =
+        apply(n, m->hidden, m->rope_dim, h->x, m->hidden, w->kv_a + c * m->hidden, false);
+    float *kv = apply(n, c, m->heads * both, latent, c, w->kv_b, false);
+    for (size_t row = 0; row < n * m->heads; row++) {
+        memcpy(h->k + row * m->key_dim, kv + row * both, m->nope_dim * sizeof *kv);
+        memcpy(h->v + row * m->value_dim, kv + row * both + m->nope_dim, m->value_dim * sizeof *kv);
+    }
+    repeat_heads(n, m->heads, 1, m->rope_dim, shared, h->k + m->nope_dim, m->key_dim);
+    free(latent), free(shared), free(kv);
+}
+
+static inline void plain_heads(Heads *h, const LayerWeights *w) {
+    const Model *m = h->model;
+    float *k = apply(h->tokens, m->hidden, m->kv_heads * m->key_dim, h->x, m->hidden, w->k, false);
+    float *v =
+        apply(h->tokens, m->hidden, m->kv_heads * m->value_dim, h->x, m->hidden, w->v, false);
+    repeat_heads(h->tokens, m->heads, m->kv_heads, m->key_dim, k, h->k, m->key_dim);
+    repeat_heads(h->tokens, m->heads, m->kv_heads, m->value_dim, v, h->v, m->value_dim);
+    free(k), free(v);
+}
+
+/* Output of other keys (before RoPE, or after) and values with the same queries, against `out`. */
+static inline double output_error(const Heads *h, const float *k, bool rotated, const float *v) {
+    const Model *m = h->model;
+    float *keys = floats(h->tokens * h->key), *out = floats(h->tokens * h->value);
+    memcpy(keys, k, h->tokens * h->key * sizeof *keys);
+    if (!rotated) rotate_all(&m->rope, h->tokens, m->heads, m->key_dim, m->nope_dim, keys);
+    attend_all(h->tokens, m->heads, m->key_dim, m->value_dim, model_softmax_scale(m), h->q, keys, v,
+               out, NULL);
+    const double error = relative(h->tokens * h->value, out, h->out);
+    free(keys), free(out);
+    return error;
+}
+
+/* All of it for text number `sequence`. Release with heads_free. */
+static inline Heads heads_of(const SequencesParams *params, uint64_t sequence, const Model *m,
+                             const LayerWeights *w, size_t tokens) {
+    Heads h = {
+        .model = m, .tokens = tokens, .key = m->heads * m->key_dim, .value = m->heads * m->value_dim
+    };
+    Error err;
+    h.x = floats(tokens * m->hidden);
+    if (sequences_hidden(params, sequence, tokens, m->hidden, h.x, &err) != OK) abort();
+    h.k = floats(tokens * h.key), h.k_rot = floats(tokens * h.key);
+    h.v = floats(tokens * h.value), h.out = floats(tokens * h.value);
+    if (m->q_lora_rank) {
+        float *latent = apply(tokens, m->hidden, m->q_lora_rank, h.x, m->hidden, w->q_a, true);
+        h.q = apply(tokens, m->q_lora_rank, h.key, latent, m->q_lora_rank, w->q_b, false);
+        free(latent);
+    } else {
+        h.q = apply(tokens, m->hidden, h.key, h.x, m->hidden, w->q, false);
+    }
+    if (m->kind == ATTENTION_MLA)
+        latent_heads(&h, w);
+    else
+        plain_heads(&h, w);
+    memcpy(h.k_rot, h.k, tokens * h.key * sizeof *h.k);
+    rotate_all(&m->rope, tokens, m->heads, m->key_dim, m->nope_dim, h.k_rot);
+    rotate_all(&m->rope, tokens, m->heads, m->key_dim, m->nope_dim, h.q);
+    attend_all(tokens, m->heads, m->key_dim, m->value_dim, model_softmax_scale(m), h.q, h.k_rot,
+               h.v, h.out, &h.shape);
+    return h;
+}
+
+static inline void heads_free(Heads *h) {
+    free(h->x), free(h->q), free(h->k), free(h->k_rot), free(h->v), free(h->out);
 }
 
 /* Two bits with least and step of each group: 32 channels of a token, or 32 tokens of a channel. */
