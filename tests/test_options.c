@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/redirect.h>
+#include <stdio.h>
 #include <string.h>
 
 /* What a command of two arguments, a flag, a text and a repeated option gets from its words. */
@@ -12,6 +13,7 @@ typedef struct {
     OptionValues set;
     const char *positional[2];
     Error err;
+    char words[16][40]; /* what the results point into */
 } Parsed;
 
 static Status parse(Parsed *p, int argc, const char *const *words) {
@@ -28,7 +30,10 @@ static Status parse(Parsed *p, int argc, const char *const *words) {
                               .most = 2,
                               .examples = "  kvlab try x\n" };
     char *argv[16] = { 0 };
-    for (int i = 0; i < argc; i++) argv[i] = strdup(words[i]);
+    for (int i = 0; i < argc; i++) {
+        snprintf(p->words[i], sizeof p->words[i], "%s", words[i]);
+        argv[i] = p->words[i];
+    }
     return options_parse(&command, argc, argv, p->positional, &p->helped, &p->err);
 }
 
