@@ -4,6 +4,7 @@
  * writes, and passes the rules of the reader before a byte reaches the disk: what this file writes
  * can be read. */
 #include <assert.h>
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -123,15 +124,21 @@ static Status check(const Header *header, const char *path, size_t total, Error 
     return OK;
 }
 
-/* What the disk refuses, textfile_close finds and reports. */
-static void write_all(FILE *stream, const Header *header, size_t count, const Tensor *tensors) {
+static Status write_bytes(const TextFile *file, const void *bytes, size_t count, Error *err) {
+    if (count == 0 || fwrite(bytes, 1, count, file->stream) == count) return OK;
+    return fail(err, ERR_MACHINE, "cannot write %.400s: %s", file->path, strerror(errno));
+}
+
+static Status write_all(const TextFile *file, const Header *header, size_t count,
+                        const Tensor *tensors, Error *err) {
     unsigned char length[LENGTH_BYTES];
     for (size_t i = 0; i < LENGTH_BYTES; i++)
         length[i] = (unsigned char)((uint64_t)header->used >> 8 * i);
-    fwrite(length, 1, sizeof length, stream);
-    fwrite(header->bytes, 1, header->used, stream);
-    for (size_t i = 0; i < count && !ferror(stream); i++)
-        if (tensors[i].elements) fwrite(tensors[i].data, 1, data_bytes(&tensors[i]), stream);
+    TRY(write_bytes(file, length, sizeof length, err));
+    TRY(write_bytes(file, header->bytes, header->used, err));
+    for (size_t i = 0; i < count; i++)
+        TRY(write_bytes(file, tensors[i].data, data_bytes(&tensors[i]), err));
+    return OK;
 }
 
 Status safetensors_write(const char *path, size_t count, const Tensor *tensors, size_t pairs,
@@ -143,8 +150,8 @@ Status safetensors_write(const char *path, size_t count, const Tensor *tensors, 
     TextFile file;
     if (status == OK) status = textfile_open(&file, path, err);
     if (status == OK) {
-        write_all(file.stream, &header, count, tensors);
-        status = textfile_close(&file, OK, err);
+        status = write_all(&file, &header, count, tensors, err);
+        status = textfile_close(&file, status, err);
     }
     buffer_free(header.bytes);
     return status;
