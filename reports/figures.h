@@ -30,8 +30,8 @@ typedef struct {
  * tokens open): by log-log interpolation of the medians. */
 Crossover crossover_find(const View *view, Slice slice);
 
-/* The longest context at which every contender named has a finished decode point of the slice; 0
- * when there is none. chosen [contender_count] says which count. */
+/* The longest context at which every chosen contender that has decode points in the slice has one;
+ * chosen [contender_count]. 0 when there is none. */
 size_t view_common_context(const View *view, const Slice *slice, const bool *chosen);
 
 /* The decode point of a contender's fastest path at a context, NULL when there is none. */

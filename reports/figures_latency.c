@@ -9,11 +9,12 @@
 static Status draw_curves(const View *view, Slice slice, const char *metric, bool by_query,
                           Chart *chart, Error *err) {
     const Slice open = slice;
+    const bool timed = strcmp(metric, "attention_ns") == 0; /* by path; projections are not */
     for (size_t i = 0; i < view->contender_count; i++) {
         const Contender *look = &view->contenders[i];
         slice.contender = look->name;
-        slice.path =
-            strcmp(metric, "attention_ns") == 0 ? view_fastest_path(view, open, look->name) : NULL;
+        slice.path = timed ? view_fastest_path(view, open, look->name) : NULL;
+        if (timed && !slice.path) continue;
         const StoredPoint *p = view_first(view, &slice, metric);
         if (!p) continue;
         char label[64];
@@ -59,10 +60,12 @@ Status figure_decode(const View *view, const char *folder, Figure *figure, Error
              "measured: medians, bars are quartiles; %zu new token%s, %zu sequence%s, %s rows; %s",
              slice.query_tokens, plural(slice.query_tokens), slice.sequences,
              plural(slice.sequences), slice.kv_dtype, p->point.layer);
-    snprintf(figure->caption, sizeof figure->caption,
-             "Time of the attention kernel of one layer for one decode step. MLA is drawn by the "
-             "path that is fastest at the longest context; the figure of the paths has the others. "
-             "Projections are not in it.");
+    snprintf(
+        figure->caption, sizeof figure->caption,
+        "Time of the attention kernel of one layer for one decode step. MLA is drawn by the "
+        "path over the cached latent that is fastest at the longest context; the figure of the "
+        "paths has the others. "
+        "Projections are not in it.");
     return draw_chart(view, &slice, "attention_ns", false, "attention, one layer",
                       "cached context (tokens)", figure, folder, err);
 }
@@ -79,7 +82,8 @@ Status figure_prefill(const View *view, const char *folder, Figure *figure, Erro
              plural(slice.sequences), slice.kv_dtype, p->point.layer);
     snprintf(figure->caption, sizeof figure->caption,
              "Time of the attention kernel of one layer over a whole prompt, causal. MLA is drawn "
-             "by the path that is fastest at the longest prompt. Projections are not in it.");
+             "by the path over the cached latent that is fastest at the longest prompt. "
+             "Projections are not in it.");
     return draw_chart(view, &slice, "attention_ns", true, "attention, one layer", "prompt (tokens)",
                       figure, folder, err);
 }

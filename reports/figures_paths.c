@@ -189,8 +189,7 @@ Status figure_crossover(const View *view, const char *folder, Figure *figure, Er
     snprintf(figure->title, sizeof figure->title,
              "Where expanded %s overtakes absorbed: latency against query tokens", look->label);
     snprintf(figure->subtitle, sizeof figure->subtitle,
-             "measured: medians, bars are quartiles; closed form: exact, equal flops; %zu "
-             "sequence%s, %s rows; %s",
+             "measured: medians, quartiles; exact: equal flops; %zu sequence%s, %s rows; %s",
              slice.sequences, slice.sequences == 1 ? "" : "s", slice.kv_dtype, p->point.layer);
     snprintf(figure->caption, sizeof figure->caption,
              "Left of the crossover absorbed is faster, right of it expanded. The measured one is "

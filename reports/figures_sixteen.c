@@ -27,6 +27,7 @@ const StoredPoint *view_decode_point(const View *view, const Slice *slice, const
                                      size_t context_tokens) {
     Slice own = *slice;
     own.path = view_fastest_path(view, *slice, contender);
+    if (!own.path) return NULL;
     own.contender = contender;
     own.context_tokens = context_tokens;
     return view_first(view, &own, "attention_ns");
@@ -38,8 +39,9 @@ size_t view_common_context(const View *view, const Slice *slice, const bool *cho
     for (size_t at = 0; (p = view_next(view, slice, "attention_ns", &at));) {
         bool common = p->point.context_tokens > longest;
         for (size_t i = 0; i < view->contender_count && common; i++)
-            common = !chosen[i] || view_decode_point(view, slice, view->contenders[i].name,
-                                                     p->point.context_tokens);
+            common =
+                !chosen[i] || !view_fastest_path(view, *slice, view->contenders[i].name) ||
+                view_decode_point(view, slice, view->contenders[i].name, p->point.context_tokens);
         if (common) longest = p->point.context_tokens;
     }
     return longest;

@@ -171,14 +171,19 @@ Slice view_slice(const View *view, const char *phase, const char *metric, bool b
     return slice;
 }
 
+/* Materialised MLA caches keys and values of each head: its time does not go with the bytes of the
+ * latent, and so it never stands for its contender beside them. */
+static bool keeps_its_bytes(const Point *p) {
+    return strcmp(p->attention, "mla") != 0 || strcmp(p->path, "materialised") != 0;
+}
+
 const char *view_fastest_path(const View *view, Slice slice, const char *contender) {
     const StoredPoint *best = NULL, *p;
     slice.contender = contender;
     for (size_t at = 0; (p = view_next(view, &slice, "attention_ns", &at));) {
-        const int further =
-            !best ? 1 : compare_sizes(p->point.context_tokens, best->point.context_tokens);
-        const int longer =
-            further ? further : compare_sizes(p->point.query_tokens, best->point.query_tokens);
+        if (!keeps_its_bytes(&p->point)) continue;
+        int longer = !best ? 1 : compare_sizes(p->point.context_tokens, best->point.context_tokens);
+        if (!longer) longer = compare_sizes(p->point.query_tokens, best->point.query_tokens);
         if (longer > 0 ||
             (longer == 0 && view_value(p, "attention_ns") < view_value(best, "attention_ns")))
             best = p;

@@ -54,7 +54,7 @@ double view_value(const StoredPoint *point, const char *metric);
 Slice view_slice(const View *view, const char *phase, const char *metric, bool by_query);
 
 /* The path of a contender that is fastest at the longest context (then most query tokens) of the
- * slice, NULL when there is no point. */
+ * slice; of MLA's only those that cache the latent. NULL when there is no point. */
 const char *view_fastest_path(const View *view, Slice slice, const char *contender);
 
 /* The label of a contender, with its path where several were measured in the slice. */

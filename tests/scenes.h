@@ -147,7 +147,7 @@ static void scene_contender(const Scene *scene, const SceneContender *c) {
         scene_attention(scene, c, "decode", "expanded", scene->contexts[i], 1, built,
                         c->row_elements, 171);
         scene_attention(scene, c, "decode", "materialised", scene->contexts[i], 1,
-                        c->decode_ns * 3 * tokens, scene->contenders[0].row_elements, 171);
+                        c->decode_ns * 0.5 * tokens, scene->contenders[0].row_elements, 171);
         for (size_t query = 16; query <= 1024 && tokens <= 4096; query *= 4) {
             const double q = (double)query;
             scene_attention(scene, c, "decode", "absorbed", scene->contexts[i], query,

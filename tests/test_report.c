@@ -117,6 +117,30 @@ Test(report, findings_are_computed_from_the_points) {
                  "MLA-512+64 loses least: y_rel 0.083, and the most with MQA (0.66)");
 }
 
+Test(report, materialised_mla_never_lends_its_time_to_the_bytes_of_the_latent) {
+    scene_write(folder, &scene_deepseek); /* its materialised path is the fastest */
+    written();
+    assert_holds("plots/decode.tsv", "MLA-512+64 absorbed\t");
+    assert_lacks("plots/decode.tsv", "materialised");
+    assert_holds("plots/sixteen.tsv", "\t31.1 ms\t");
+    assert_holds("plots/paths.tsv", "materialised");
+}
+
+/* A contender may have an error point alone: it must not hide what others have. */
+Test(report, a_contender_without_times_leaves_those_of_others_in_the_sixteen_figure) {
+    const SceneContender c = { "gqa-4", "GQA-4", "gqa", 1024, 0, 0, 0.5 };
+    scene_write(folder, &scene_deepseek);
+    cr_assert_eq(store_open(&scene_store, folder, scene_deepseek.title, true, &err), OK);
+    const Point p = scene_point(&scene_deepseek, &c, "error", "materialised", 512, 512);
+    const Metric metrics[] = { scene_metric("y_rel", "1", 0.5, KIND_MEASURED),
+                               scene_metric("ratio_to_mha", "1", 32, KIND_EXACT) };
+    scene_put(&p, metrics, 2);
+    store_close(scene_store);
+    written();
+    assert_holds("plots/sixteen.tsv", "\t31.1 ms\t");
+    assert_holds("plots/sixteen.tsv", "\tnot measured\t0.5\t");
+}
+
 Test(report, a_difference_inside_the_quartiles_is_called_none) {
     Scene scene = scene_deepseek;
     scene.contenders[1].decode_ns = scene.contenders[0].decode_ns * 1.01;
