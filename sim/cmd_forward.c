@@ -115,8 +115,9 @@ static void print_table(const char *file, const ForwardParams *params, const For
     quantity_format_bytes((double)r->payload_bytes_per_token, payload, sizeof payload);
     quantity_format_bytes((double)r->resident_bytes, resident, sizeof resident);
     printf("%s: %s, D %zu, H %zu\n", file, label, r->model.hidden, r->model.heads);
-    printf("  %-22s %s over %s rows, %s kernels, %d threads\n", "path", path_name(params->path),
-           row_type_name(params->cache.type), kernels_name(params->tiers), params->threads);
+    printf("  %-22s %s over %s rows, %s kernels, %d thread%s\n", "path", path_name(params->path),
+           row_type_name(params->cache.type), kernels_name(params->tiers), params->threads,
+           params->threads == 1 ? "" : "s");
     printf("  %-22s %zu sequences of %zu tokens by prefill, %zu by decode\n", "input", r->sequences,
            r->prefill_tokens, r->decode_tokens);
     if (!r->output.compared) printf("  %-22s none in the file\n", "output to compare with");
