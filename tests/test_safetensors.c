@@ -167,7 +167,7 @@ Test(safetensors, a_file_written_again_is_the_same_to_the_byte) {
 
 Test(safetensors, data_begins_at_a_multiple_of_eight) {
     for (size_t length = 1; length <= 9; length++) {
-        const Tensor tensor = tensor_of("aaaaaaaaa" + 9 - length, TENSOR_F32, 1, "data");
+        const Tensor tensor = tensor_of(&"aaaaaaaaa"[9 - length], TENSOR_F32, 1, "data");
         cr_assert_eq(safetensors_write(path, 1, &tensor, 0, NULL, &err), OK, "%s", err.text);
         size_t size = 0;
         unsigned char *bytes = file_bytes(path, &size);
