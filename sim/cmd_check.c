@@ -3,41 +3,8 @@
 #include <string.h>
 
 #include "commands.h"
-#include "config.h"
-#include "model.h"
 #include "options.h"
-
-/* Puts the place of a key that was given, and its name, before what is wrong with its value. */
-static Status blame(const ConfigFile *file, const char *blamed, Status status, Error *err) {
-    for (size_t i = 0; i < config_keys(file); i++) {
-        const char *key, *value, *source;
-        config_key(file, i, &key, &value, &source);
-        if (strcmp(key, blamed) != 0) continue;
-        const Error why = *err;
-        return fail(err, status, "%s: %s: %s", source, key, why.text);
-    }
-    return status;
-}
-
-/* The model can be read, and every contender is one of it. */
-static Status check_contenders(const ConfigFile *file, Error *err) {
-    Config config;
-    Model model, contender;
-    config_point(file, PHASE_BYTES, 0, &config);
-    Status status = model_read(&model, config.model, err);
-    if (status != OK) return blame(file, "model", status, err);
-    for (int phase = 0; phase < PHASE_COUNT; phase++) {
-        const bool error = phase == PHASE_ERROR;
-        for (size_t i = 0; i < config_points(file, (Phase)phase); i++) {
-            config_point(file, (Phase)phase, i, &config);
-            status = model_contender(&contender, &model,
-                                     error ? config.error.contender : config.contender, err);
-            if (status != OK)
-                return blame(file, error ? "error.contenders" : "contenders", status, err);
-        }
-    }
-    return OK;
-}
+#include "study.h"
 
 static void print_points(const ConfigFile *file, const char *path) {
     Config first;
@@ -74,7 +41,8 @@ Status cmd_check(int argc, char **argv, Error *err) {
     if (helped) return OK;
     ConfigFile *file = NULL;
     TRY(config_read(&file, path, overrides.count, overrides.value, err));
-    const Status status = check_contenders(file, err);
+    Model model;
+    const Status status = study_check(file, &model, err);
     if (status == OK && resolved)
         fputs(config_text(file), stdout);
     else if (status == OK)

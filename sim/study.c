@@ -72,30 +72,32 @@ Status study_finished(Study *study, const Point *point, bool *finished, Error *e
     return store_has(study->store, point->key, finished, err);
 }
 
-/* The number that people wait for: the first measured one, else the first. */
-static void describe_result(const MetricList *metrics, char *text, size_t size) {
-    const Metric *shown = metrics->count ? &metrics->metric[0] : NULL;
-    if (!shown)
-        text[0] = '\0';
+/* The number that people wait for, which is a point's first metric, or why there is none. */
+static void describe_result(const Point *point, const MetricList *metrics, char *text,
+                            size_t size) {
+    const Metric *shown = &metrics->metric[0];
+    if (point->status != POINT_DONE || !metrics->count)
+        snprintf(text, size, "%s: %s", point_status_name(point->status), point->message);
     else if (strcmp(shown->unit, "ns") == 0)
         snprintf(text, size, "%s %.4g ms", shown->name, shown->value / 1e6);
     else
-        snprintf(text, size, "%s %.6g %s", shown->name, shown->value,
+        snprintf(text, size, "%s %.8g%s%s", shown->name, shown->value,
+                 strcmp(shown->unit, "1") == 0 ? "" : " ",
                  strcmp(shown->unit, "1") == 0 ? "" : shown->unit);
+}
+
+static void say_point(const Study *study, const Point *point, const MetricList *metrics) {
+    char result[384], line[640];
+    describe_result(point, metrics, result, sizeof result);
+    snprintf(line, sizeof line, "%-11s %-14s %-12s %-4s s=%zu q=%zu: %s", point->phase,
+             point->label, point->path, point->kv_dtype, point->context_tokens, point->query_tokens,
+             result);
+    say(study, line);
 }
 
 Status study_put(Study *study, const Point *point, const MetricList *metrics, Error *err) {
     TRY(store_put(study->store, point, metrics->metric, metrics->count, err));
-    char result[128], line[512];
-    describe_result(metrics, result, sizeof result);
-    snprintf(line, sizeof line, "%-11s %-14s %-12s %s", point->phase, point->label, point->path,
-             point->kv_dtype);
-    const size_t used = strlen(line);
-    snprintf(line + used, sizeof line - used, " s=%zu q=%zu: %s%s%.200s", point->context_tokens,
-             point->query_tokens, point->status == POINT_DONE ? result : "",
-             point->status == POINT_DONE ? "" : point_status_name(point->status),
-             point->status == POINT_DONE ? "" : point->message);
-    say(study, line);
+    say_point(study, point, metrics);
     if (point->status == POINT_DONE) study->summary->done++;
     if (point->status == POINT_LEFT_OUT) study->summary->left_out++;
     if (point->status == POINT_FAILED) study->summary->failed++;
@@ -108,15 +110,6 @@ Status study_put_failed(Study *study, Point *point, const Error *why, Error *err
     return study_put(study, point, &(MetricList){ .count = 0 }, err);
 }
 
-const char *study_place(const Study *study, const char *key) {
-    for (size_t i = 0; i < config_keys(study->config); i++) {
-        const char *name, *value, *source;
-        config_key(study->config, i, &name, &value, &source);
-        if (strcmp(name, key) == 0) return strcmp(source, "default") == 0 ? "" : source;
-    }
-    return "";
-}
-
 /* ---- setting up ---- */
 
 static bool is_timed(const ConfigFile *config) {
@@ -124,39 +117,17 @@ static bool is_timed(const ConfigFile *config) {
            config_points(config, PHASE_PROJECTIONS);
 }
 
-static void first_values(const ConfigFile *config, Config *out) {
-    for (int phase = 0; phase < PHASE_COUNT; phase++)
-        if (config_points(config, (Phase)phase)) {
-            config_point(config, (Phase)phase, 0, out);
-            return;
-        }
-}
-
 static Status set_up(Study *study, Error *err) {
-    first_values(study->config, &study->first);
-    study->machine = machine_read();
-    const char *why = kernels_parse(study->first.isa, &study->tiers);
-    if (why) return fail(err, ERR_INPUT, "isa: %s: %s", study->first.isa, why);
+    TRY(study_check(study->config, &study->model, err));
+    config_point(study->config, PHASE_BYTES, 0, &study->first);
+    kernels_parse(study->first.isa, &study->tiers);
     study->kernels = kernels_select(study->tiers);
+    study->machine = machine_read();
     study->threads = study->first.threads ? (int)study->first.threads : study->machine.cores;
     blas_set_threads(study->threads);
     study->leave_out = study->first.limits.memory_bytes > 0;
     study->memory_bytes = study->leave_out ? (size_t)study->first.limits.memory_bytes
                                            : study->machine.available_bytes;
-    return model_read(&study->model, study->first.model, err);
-}
-
-/* Every contender that a phase names is one of this model. */
-static Status check_contenders(const Study *study, Error *err) {
-    for (int phase = 0; phase < PHASE_COUNT; phase++)
-        for (size_t i = 0; i < config_points(study->config, (Phase)phase); i++) {
-            Config config;
-            Model model;
-            config_point(study->config, (Phase)phase, i, &config);
-            const bool error = phase == PHASE_ERROR;
-            TRY(model_contender(&model, &study->model,
-                                error ? config.error.contender : config.contender, err));
-        }
     return OK;
 }
 
@@ -256,13 +227,8 @@ Status study_run(const ConfigFile *config, const StudyOptions *options, StudySum
     *summary = (StudySummary){ 0 };
     Study study = { .config = config, .options = options, .summary = summary };
     TRY(set_up(&study, err));
-    TRY(check_contenders(&study, err));
     TRY(study_latency_plan(&study, PHASE_DECODE, err));
     TRY(study_latency_plan(&study, PHASE_PREFILL, err));
-    if (study.first.device[0]) {
-        Hardware hardware;
-        TRY(hardware_read(&hardware, study.first.device, err));
-    }
     TRY(store_open(&study.store, options->folder, config_text(config), options->resume, err));
     const Status status = run_stored(&study, err);
     store_close(study.store);

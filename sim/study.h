@@ -22,6 +22,10 @@ typedef struct {
     void *context;
 } StudyOptions;
 
+/* Reads the study's model and refuses what no point could run with: tier, device, contenders, the
+ * error layer's size. Errors: ERR_INPUT with the place of the key in the study. */
+Status study_check(const ConfigFile *config, Model *model, Error *err);
+
 /* Runs a study into a folder. Errors: ERR_INPUT before anything is written where the model, a
  * contender or a context does not fit (and limits.memory is not set to leave it out); ERR_MACHINE
  * when the store cannot be written. A failed point is not an error of the run: see the summary. */

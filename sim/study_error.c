@@ -42,8 +42,7 @@ typedef struct {
 
 static Status divide(size_t *value, size_t by, const char *what, Error *err) {
     if (*value % by)
-        return fail(err, ERR_INPUT, "error.shrink: %zu does not divide the model's %s of %zu", by,
-                    what, *value);
+        return fail(err, ERR_INPUT, "%zu does not divide the model's %s of %zu", by, what, *value);
     *value /= by;
     return OK;
 }
@@ -58,15 +57,23 @@ static Status shrink_model(Model *m, size_t by, Error *err) {
     TRY(divide(&m->rope_dim, by, "qk_rope_head_dim", err));
     TRY(divide(&m->rope.dim, by, "rotated width", err));
     if (m->rope.dim % 2)
-        return fail(err, ERR_INPUT, "error.shrink: %zu leaves an odd rotated width of %zu", by,
-                    m->rope.dim);
+        return fail(err, ERR_INPUT, "%zu leaves an odd rotated width of %zu", by, m->rope.dim);
     return OK;
 }
 
 /* The teacher's shape: MHA of the model's heads and widths, no biases, no query and key norms. */
-static Status teacher_model(const Study *study, Model *out, Error *err) {
-    TRY(model_contender(out, &study->model, "mha", err));
-    out->attention_bias = out->qk_norm = false;
+static Status teacher_model(const Model *base, Model *out, Error *err) {
+    TRY(model_contender(out, base, "mha", err));
+    out->attention_bias = out->output_bias = out->qk_norm = false;
+    return OK;
+}
+
+Status study_error_model(const Model *base, const Config *point, Model *out, Error *err) {
+    Model teacher, model;
+    TRY(teacher_model(base, &teacher, err));
+    TRY(model_contender(&model, &teacher, point->error.contender, err));
+    TRY(shrink_model(&model, point->error.shrink, err));
+    *out = model;
     return OK;
 }
 
@@ -83,7 +90,7 @@ static Status teacher_new(const Study *study, const Config *config, Teacher *t, 
     *t = (Teacher){ .tokens = config->error.tokens,
                     .calibration_tokens = config->error.calibration_tokens,
                     .shrink = config->error.shrink };
-    TRY(teacher_model(study, &t->model, err));
+    TRY(teacher_model(&study->model, &t->model, err));
     TRY(shrink_model(&t->model, t->shrink, err));
     TRY(BUFFER(&t->x, t->tokens * t->model.hidden, "hidden states", err));
     TRY(BUFFER(&t->calibration, t->calibration_tokens * t->model.hidden, "hidden states", err));
@@ -150,8 +157,11 @@ static Status student_run(const Study *study, Student *s, Path path, const Teach
 static Status student_new(const Study *study, const Config *config, const Model *model, Path path,
                           const Teacher *t, Student *s, Error *err) {
     *s = (Student){ 0 };
-    TRY(convert_layer(&s->conversion, &t->model, &t->weights, model, t->calibration_tokens,
-                      t->calibration, config->seed, err));
+    const Calibration text = { .tokens = t->calibration_tokens,
+                               .x = t->calibration,
+                               .context = t->tokens,
+                               .seed = config->seed };
+    TRY(convert_layer(&s->conversion, &t->model, &t->weights, model, &text, err));
     const CacheShape shape = model_cache_shape(model, path);
     const CacheParams params = { config->error.type, config->cache.block_tokens };
     TRY(cache_new(&s->cache, &params, &shape, 1, t->tokens, err));
@@ -215,10 +225,7 @@ static Status make_point(const Study *study, const Config *config, Model *model,
                          Point *point, Error *err) {
     Model true_size;
     TRY(model_contender(&true_size, &study->model, config->error.contender, err));
-    TRY(teacher_model(study, model, err));
-    const Model teacher = *model;
-    TRY(model_contender(model, &teacher, config->error.contender, err));
-    TRY(shrink_model(model, config->error.shrink, err));
+    TRY(study_error_model(&study->model, config, model, err));
     *path = study_path(model, PATH_ABSORBED);
     study_name_point(point, PHASE_ERROR, config->error.contender, model, *path, config->error.type,
                      config->cache.block_tokens, config->error.tokens, 0, 1);

@@ -142,15 +142,15 @@ Status study_latency_plan(Study *study, Phase phase, Error *err) {
         const Task *t = &list.task[i];
         if (t->memory_bytes <= study->memory_bytes) continue;
         char needed[32], available[32];
-        const char *key = phase == PHASE_DECODE ? "decode.context" : "prefill.tokens";
-        const char *place = study_place(study, key);
         quantity_format_bytes((double)t->memory_bytes, needed, sizeof needed);
         quantity_format_bytes((double)study->memory_bytes, available, sizeof available);
-        status = fail(err, ERR_INPUT,
-                      "%s%s%s: %zu tokens of %s need %s and %s are available; choose fewer, or set "
-                      "limits.memory to leave such points out",
-                      place, *place ? ": " : "", key, t->context + t->query_tokens, t->point.label,
-                      needed, available);
+        fail(err, ERR_INPUT,
+             "%zu tokens of %s need %s and %s are available; choose fewer, or set limits.memory to "
+             "leave such points out",
+             t->context + t->query_tokens, t->point.label, needed, available);
+        status =
+            study_blame(study->config, phase == PHASE_DECODE ? "decode.context" : "prefill.tokens",
+                        ERR_INPUT, err);
     }
     buffer_free(list.task);
     return status;

@@ -56,8 +56,12 @@ Status study_put(Study *study, const Point *point, const MetricList *metrics, Er
 /* Stores as failed what went wrong with a point; passes on only what the store itself says. */
 Status study_put_failed(Study *study, Point *point, const Error *why, Error *err);
 
-/* "file:line:column" of a key that the study gives, or "" where it is a default. */
-const char *study_place(const Study *study, const char *key);
+/* Puts the place of a key and its name before what is wrong with its value; returns status. */
+Status study_blame(const ConfigFile *config, const char *key, Status status, Error *err);
+
+/* The contender of an error point at the size of the error layer: the model's divided by
+ * error.shrink, derived from the MHA teacher. Errors: ERR_INPUT when a width is not divisible. */
+Status study_error_model(const Model *base, const Config *point, Model *out, Error *err);
 
 /* ---- the phases; `plan` checks memory and refuses before anything is written ---- */
 Status study_bytes(Study *study, Error *err);

@@ -50,8 +50,9 @@ static Conversion convert(const Model *teacher, const LayerWeights *weights, con
     Model model;
     cr_assert_eq(model_contender(&model, teacher, contender, err), OK, "%s", err->text);
     Conversion c = { 0 };
-    cr_assert_eq(convert_layer(&c, teacher, weights, &model, CALIBRATION, calibration, 1, err),
-                 expected, "%s", err->text);
+    const Calibration text = { CALIBRATION, calibration, TOKENS, 1 };
+    cr_assert_eq(convert_layer(&c, teacher, weights, &model, &text, err), expected, "%s",
+                 err->text);
     return c;
 }
 
@@ -190,6 +191,6 @@ Test(convert, what_cannot_be_converted_is_said) {
     Model mqa;
     cr_assert_eq(model_contender(&mqa, &teacher, "mqa", &err), OK);
     Conversion c;
-    cr_assert_eq(convert_layer(&c, &mqa, &w, &teacher, 0, NULL, 1, &err), ERR_INPUT);
+    cr_assert_eq(convert_layer(&c, &mqa, &w, &teacher, NULL, &err), ERR_INPUT);
     weights_free(&w);
 }

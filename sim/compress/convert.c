@@ -7,8 +7,7 @@
 #include "buffer.h"
 
 Status convert_layer(Conversion *out, const Model *teacher, const LayerWeights *weights,
-                     const Model *contender, size_t tokens, const float *x, uint64_t seed,
-                     Error *err) {
+                     const Model *contender, const Calibration *text, Error *err) {
     if (teacher->kind != ATTENTION_MHA)
         return fail(err, ERR_INPUT, "%s: only an MHA layer can be a teacher", teacher->name);
     if (contender->heads != teacher->heads || contender->hidden != teacher->hidden)
@@ -16,7 +15,7 @@ Status convert_layer(Conversion *out, const Model *teacher, const LayerWeights *
                     contender->name);
     *out = (Conversion){ .model = *contender };
     const Status status = contender->kind == ATTENTION_MLA
-                              ? convert_latent(out, teacher, weights, tokens, x, seed, err)
+                              ? convert_latent(out, teacher, weights, text, err)
                               : convert_pool(out, weights, err);
     if (status != OK) convert_free(out);
     return status;

@@ -22,12 +22,19 @@ typedef struct {
     double *rope_basis; /* MLA: [R/2, H c, 2] complex, c = d/R; NULL otherwise */
 } Conversion;
 
-/* Converts. x [tokens, D]: calibration hidden states (MLA only; another text than is scored).
+/* What a conversion may look at (MLA only). */
+typedef struct {
+    size_t tokens;
+    const float *x; /* [tokens, D] hidden states of another text than is scored */
+    size_t context; /* the sequence length that the layer is converted for */
+    uint64_t seed;  /* of the randomised decomposition */
+} Calibration;
+
+/* Converts.
  * Errors: ERR_INPUT when a rank is above the width or the calibration tokens, or when R does not
  * divide d. Release with convert_free. */
 Status convert_layer(Conversion *out, const Model *teacher, const LayerWeights *weights,
-                     const Model *contender, size_t tokens, const float *x, uint64_t seed,
-                     Error *err);
+                     const Model *contender, const Calibration *text, Error *err);
 void convert_free(Conversion *conversion);
 
 /* The teacher's keys before RoPE and values, k and v [tokens, H, d], that decoded cache rows of
@@ -42,6 +49,6 @@ void convert_keys(const Conversion *conversion, size_t tokens, const float *rows
 /* ---- one function a kind, behind convert_layer: fill out->weights for out->model ---- */
 Status convert_pool(Conversion *out, const LayerWeights *weights, Error *err);
 Status convert_latent(Conversion *out, const Model *teacher, const LayerWeights *weights,
-                      size_t tokens, const float *x, uint64_t seed, Error *err);
+                      const Calibration *text, Error *err);
 
 #endif

@@ -9,7 +9,10 @@
  *    becomes sum conj(u) q over its c frequencies. (c > 1 treats neighbours as one frequency.)
  * 2. what is left of the keys, z - u kappa, is kept without RoPE, together with the values:
  *    PCA of [b K_rest | V] to C, b = |V| / |K_rest| so that neither drowns the other.
- * 3. queries are scaled by sqrt((P + R) / d), so that MLA's softmax scale gives the teacher's.
+ * 3. a key that is no longer rotated meets its query turned by the mean of exp(j t f) over causal
+ *    distances t up to the context, the constant that comes nearest to the rotation left out: slow
+ *    frequencies keep their say, fast ones, which would be noise, lose it.
+ * 4. queries are scaled by sqrt((P + R) / d), so that MLA's softmax scale gives the teacher's.
  *
  * The way of TransMLA (arXiv 2502.07864) with complex instead of real rotations. */
 #include <math.h>
@@ -22,7 +25,7 @@
 
 typedef struct {
     const Model *teacher, *target;
-    size_t heads, dim, hidden, tokens;
+    size_t heads, dim, hidden, tokens, context;
     size_t slots;      /* R / 2 */
     size_t fold;       /* frequencies a slot, c above */
     float *keys;       /* [tokens, H d] of the calibration text, before RoPE */
@@ -119,7 +122,47 @@ static void fold_queries(const Work *w, size_t i, const double *u, double scale,
     }
 }
 
-/* Steps 1 and 3: the rotated part of keys and queries, and the scale of the queries. */
+/* The mean of exp(j t f) over the pairs of a causal context: distance t occurs context - t times.
+ */
+static void mean_rotation(double f, size_t context, double *re, double *im) {
+    double sum_re = 0, sum_im = 0, count = 0;
+    for (size_t t = 0; t < context; t++) {
+        const double weight = (double)(context - t);
+        sum_re += weight * cos((double)t * f);
+        sum_im += weight * sin((double)t * f);
+        count += weight;
+    }
+    *re = sum_re / count;
+    *im = sum_im / count;
+}
+
+/* Step 3: the queries that meet the keys without RoPE. */
+static Status convert_plain_queries(const Work *w, double scale, const float *from, float *to,
+                                    Error *err) {
+    const Rope *rope = &w->teacher->rope;
+    const size_t hidden = w->hidden;
+    double *frequencies = NULL;
+    TRY(BUFFER(&frequencies, w->dim / 2, "frequencies", err));
+    rope_frequencies(rope, frequencies);
+#pragma omp parallel for
+    for (size_t i = 0; i < w->dim / 2; i++) {
+        double c, s;
+        mean_rotation(frequencies[i], w->context, &c, &s);
+        for (size_t h = 0; h < w->heads; h++) {
+            const size_t re = pair_row(rope, i, 0) * hidden, im = pair_row(rope, i, 1) * hidden;
+            const float *in = from + h * w->dim * hidden;
+            float *out = to + h * w->target->key_dim * hidden;
+            for (size_t d = 0; d < hidden; d++) {
+                out[re + d] = (float)(scale * (c * in[re + d] - s * in[im + d]));
+                out[im + d] = (float)(scale * (s * in[re + d] + c * in[im + d]));
+            }
+        }
+    }
+    buffer_free(frequencies);
+    return OK;
+}
+
+/* Steps 1, 3 and 4: the rotated part of keys, and the queries. */
 static Status convert_rope(Work *w, const LayerWeights *weights, Conversion *out, Error *err) {
     const Model *target = w->target;
     const size_t hidden = w->hidden, m = w->heads * w->fold;
@@ -132,11 +175,7 @@ static Status convert_rope(Work *w, const LayerWeights *weights, Conversion *out
                    shared + pair_row(&target->rope, i, 1) * hidden);
         fold_queries(w, i, u, scale, weights->q, out->weights.q);
     }
-    for (size_t h = 0; h < w->heads; h++)
-        for (size_t j = 0; j < w->dim * hidden; j++)
-            out->weights.q[h * target->key_dim * hidden + j] =
-                (float)(scale * weights->q[h * w->dim * hidden + j]);
-    return OK;
+    return convert_plain_queries(w, scale, weights->q, out->weights.q, err);
 }
 
 static double norm(size_t n, const float *x) {
@@ -241,8 +280,9 @@ static Status check_shapes(const Model *teacher, const Model *target, size_t tok
 }
 
 Status convert_latent(Conversion *out, const Model *teacher, const LayerWeights *weights,
-                      size_t tokens, const float *x, uint64_t seed, Error *err) {
+                      const Calibration *text, Error *err) {
     const Model *target = &out->model;
+    const size_t tokens = text->tokens;
     TRY(check_shapes(teacher, target, tokens, err));
     Work w = { .teacher = teacher,
                .target = target,
@@ -250,6 +290,7 @@ Status convert_latent(Conversion *out, const Model *teacher, const LayerWeights 
                .dim = teacher->key_dim,
                .hidden = teacher->hidden,
                .tokens = tokens,
+               .context = text->context,
                .slots = target->rope_dim / 2,
                .fold = teacher->key_dim / target->rope_dim };
     const size_t width = w.heads * w.dim;
@@ -261,10 +302,10 @@ Status convert_latent(Conversion *out, const Model *teacher, const LayerWeights 
     if (status == OK) {
         memcpy(out->weights.o, weights->o, w.hidden * width * sizeof(float));
         memcpy(w.rest, weights->k, width * w.hidden * sizeof(float));
-        blas_linear(tokens, width, w.hidden, x, w.hidden, weights->k, w.keys, width);
+        blas_linear(tokens, width, w.hidden, text->x, w.hidden, weights->k, w.keys, width);
         status = convert_rope(&w, weights, out, err);
     }
-    if (status == OK) status = joint_basis(&w, weights, x, seed, &balance, err);
+    if (status == OK) status = joint_basis(&w, weights, text->x, text->seed, &balance, err);
     if (status == OK) status = convert_basis(&w, weights, balance, out, err);
     if (status == OK) {
         buffer_free(out->weights.kv_a_norm);

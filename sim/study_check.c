@@ -1,0 +1,73 @@
+/* study_check.c -- what can be known to be wrong with a study before anything runs. */
+#include <stdio.h>
+#include <string.h>
+
+#include "hardware.h"
+#include "kernel.h"
+#include "models.h"
+#include "study_run.h"
+
+Status study_blame(const ConfigFile *config, const char *blamed, Status status, Error *err) {
+    for (size_t i = 0; i < config_keys(config); i++) {
+        const char *key, *value, *source;
+        config_key(config, i, &key, &value, &source);
+        if (strcmp(key, blamed) != 0) continue;
+        const Error why = *err;
+        if (strcmp(source, "default") == 0) return fail(err, status, "%s: %s", key, why.text);
+        return fail(err, status, "%s: %s: %s", source, key, why.text);
+    }
+    return status;
+}
+
+static Status check_contenders(const ConfigFile *config, const Model *model, Error *err) {
+    static const Phase phases[] = { PHASE_BYTES, PHASE_DECODE, PHASE_PREFILL, PHASE_PROJECTIONS };
+    for (size_t p = 0; p < sizeof phases / sizeof *phases; p++)
+        for (size_t i = 0; i < config_points(config, phases[p]); i++) {
+            Config point;
+            Model contender;
+            config_point(config, phases[p], i, &point);
+            const Status status = model_contender(&contender, model, point.contender, err);
+            if (status != OK) return study_blame(config, "contenders", status, err);
+        }
+    return OK;
+}
+
+/* The error phase computes attention; a scaling of RoPE that is only read past would be wrong. */
+static Status check_errors(const ConfigFile *config, const Model *model, Error *err) {
+    if (!config_points(config, PHASE_ERROR)) return OK;
+    if (model->rope.scaling_left_out) {
+        fail(err, ERR_INPUT,
+             "the error phase needs RoPE, and the scaling that %s asks for is not "
+             "computed",
+             model->name);
+        return study_blame(config, "model", ERR_INPUT, err);
+    }
+    for (size_t i = 0; i < config_points(config, PHASE_ERROR); i++) {
+        Config point;
+        Model contender;
+        config_point(config, PHASE_ERROR, i, &point);
+        Status status = model_contender(&contender, model, point.error.contender, err);
+        if (status != OK) return study_blame(config, "error.contenders", status, err);
+        status = study_error_model(model, &point, &contender, err);
+        if (status != OK) return study_blame(config, "error.shrink", status, err);
+    }
+    return OK;
+}
+
+Status study_check(const ConfigFile *config, Model *model, Error *err) {
+    Config first;
+    Hardware hardware;
+    unsigned tiers;
+    config_point(config, PHASE_BYTES, 0, &first);
+    const char *why = kernels_parse(first.isa, &tiers);
+    if (why) {
+        fail(err, ERR_INPUT, "%s: %s", first.isa, why);
+        return study_blame(config, "isa", ERR_INPUT, err);
+    }
+    Status status = first.device[0] ? hardware_read(&hardware, first.device, err) : OK;
+    if (status != OK) return study_blame(config, "device", status, err);
+    status = model_read(model, first.model, err);
+    if (status != OK) return study_blame(config, "model", status, err);
+    TRY(check_contenders(config, model, err));
+    return check_errors(config, model, err);
+}
