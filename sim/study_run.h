@@ -56,6 +56,9 @@ Status study_put(Study *study, const Point *point, const MetricList *metrics, Er
 /* Stores as failed what went wrong with a point; passes on only what the store itself says. */
 Status study_put_failed(Study *study, Point *point, const Error *why, Error *err);
 
+/* A line for people, to whoever follows the run. */
+void study_say(const Study *study, const char *line);
+
 /* Puts the place of a key and its name before what is wrong with its value; returns status. */
 Status study_blame(const ConfigFile *config, const char *key, Status status, Error *err);
 
