@@ -15,10 +15,6 @@
 /* Floats that the folded queries of one piece may take: 32 MiB. */
 enum { ATTEND_FLOATS = 8 * 1024 * 1024, ATTEND_ROWS_LEAST = 16 };
 
-bool layer_keeps_latent(const Layer *layer) {
-    return layer->shape.shared;
-}
-
 static size_t least(size_t a, size_t b) {
     return a < b ? a : b;
 }

@@ -44,7 +44,9 @@ struct Layer {
 };
 
 /* Does this path keep the latent, shared by all heads? */
-bool layer_keeps_latent(const Layer *layer);
+static inline bool layer_keeps_latent(const Layer *layer) {
+    return layer->shape.shared;
+}
 
 /* The one block that `expanded` rebuilds keys and values of all heads into. */
 KvLayout layer_chunk_layout(const Layer *layer);
