@@ -99,8 +99,7 @@ static void project_latent(const Layer *layer, size_t rows, const size_t *positi
         const float *rotation = rotation_at(layer, positions[r]);
         float *row = latent + r * width;
         if (w->kv_a_norm) /* a converted layer has none */
-            if (w->kv_a_norm)
-                layer->params.kernels->rmsnorm(rank, LATENT_NORM_EPS, row, w->kv_a_norm, row);
+            layer->params.kernels->rmsnorm(rank, LATENT_NORM_EPS, row, w->kv_a_norm, row);
         if (m->rope.dim) rope_rotate(&m->rope, rotation, row + rank);
         finish_heads(layer, m->heads, m->nope_dim, NULL, rotation, q + r * m->heads * m->key_dim);
     }
