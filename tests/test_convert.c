@@ -145,6 +145,52 @@ Test(convert, so_do_interleaved_ones) {
     check_exact_latent(true);
 }
 
+/* The mean over all causal pairs of exp(j t f), t their distance, pair by pair. */
+static void mean_turn(double frequency, double *re, double *im) {
+    *re = *im = 0;
+    for (size_t query = 0; query < TOKENS; query++)
+        for (size_t key = 0; key <= query; key++) {
+            *re += cos((double)(query - key) * frequency) / (TOKENS * (TOKENS + 1) / 2.0);
+            *im += sin((double)(query - key) * frequency) / (TOKENS * (TOKENS + 1) / 2.0);
+        }
+}
+
+/* Rows 3 and 11 of head 1 are a pair of the teacher's query; the contender's head is 24 wide. */
+static void check_plain_queries(const Rope *rope, double amplitude) {
+    enum { HEAD = 1, PAIR = 3, KEY = 24 };
+    Model teacher = teacher_model(false);
+    teacher.rope = *rope;
+    LayerWeights w = random_weights(&teacher, 5);
+    Error err;
+    Conversion c = convert(&teacher, &w, "mla-32+8", &err, OK);
+    double frequencies[DIM / 2], re, im;
+    rope_frequencies(rope, frequencies);
+    mean_turn(frequencies[PAIR], &re, &im);
+    const double scale = sqrt((double)KEY / DIM) * amplitude * amplitude;
+    for (size_t d = 0; d < HIDDEN; d++) {
+        const double x = w.q[(HEAD * DIM + PAIR) * HIDDEN + d];
+        const double y = w.q[(HEAD * DIM + PAIR + DIM / 2) * HIDDEN + d];
+        const float *turned = c.weights.q + (HEAD * KEY + PAIR) * HIDDEN + d;
+        cr_assert_float_eq(turned[0], scale * (re * x - im * y), 1e-6);
+        cr_assert_float_eq(turned[DIM / 2 * HIDDEN], scale * (im * x + re * y), 1e-6);
+    }
+    convert_free(&c);
+    weights_free(&w);
+}
+
+Test(convert, queries_of_unrotated_keys_turn_by_the_mean_over_causal_pairs) {
+    const Rope plain = { .theta = 10000, .dim = DIM };
+    check_plain_queries(&plain, 1);
+    const Rope yarn = { .theta = 10000,
+                        .dim = DIM,
+                        .scaling = ROPE_YARN,
+                        .factor = 4,
+                        .original_tokens = 16,
+                        .beta_fast = 32,
+                        .beta_slow = 1 };
+    check_plain_queries(&yarn, 0.1 * log(4) + 1);
+}
+
 Test(convert, more_latent_loses_less) {
     const double narrow = loss_of("mla-8+8", false), wide = loss_of("mla-32+8", false);
     cr_assert_lt(wide, narrow);

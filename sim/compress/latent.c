@@ -11,7 +11,8 @@
  *    PCA of [b K_rest | V] to C, b = |V| / |K_rest| so that neither drowns the other.
  * 3. a key that is no longer rotated meets its query turned by the mean of exp(j t f) over causal
  *    distances t up to the context, the constant that comes nearest to the rotation left out: slow
- *    frequencies keep their say, fast ones, which would be noise, lose it.
+ *    frequencies keep their say, fast ones, which would be noise, lose it. RoPE that also scales
+ *    queries and keys (YaRN) is owed its square.
  * 4. queries are scaled by sqrt((P + R) / d), so that MLA's softmax scale gives the teacher's.
  *
  * The way of TransMLA (arXiv 2502.07864) with complex instead of real rotations. */
@@ -144,6 +145,7 @@ static Status convert_plain_queries(const Work *w, double scale, const float *fr
     double *frequencies = NULL;
     TRY(BUFFER(&frequencies, w->dim / 2, "frequencies", err));
     rope_frequencies(rope, frequencies);
+    const double turned = scale * rope_amplitude(rope) * rope_amplitude(rope);
 #pragma omp parallel for
     for (size_t i = 0; i < w->dim / 2; i++) {
         double c, s;
@@ -153,8 +155,8 @@ static Status convert_plain_queries(const Work *w, double scale, const float *fr
             const float *in = from + h * w->dim * hidden;
             float *out = to + h * w->target->key_dim * hidden;
             for (size_t d = 0; d < hidden; d++) {
-                out[re + d] = (float)(scale * (c * in[re + d] - s * in[im + d]));
-                out[im + d] = (float)(scale * (s * in[re + d] + c * in[im + d]));
+                out[re + d] = (float)(turned * (c * in[re + d] - s * in[im + d]));
+                out[im + d] = (float)(turned * (s * in[re + d] + c * in[im + d]));
             }
         }
     }
