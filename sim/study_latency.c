@@ -273,6 +273,7 @@ static Status put_result(Study *study, Task *t, const Measurement *m, Error *err
                mha /
                    (double)model_cache_bytes_per_token_layer(model, t->path, t->config.cache.type),
                KIND_EXACT);
+    metric_add(&list, "cache_sets", "1", (double)t->copies, KIND_EXACT);
     if (model->kind == ATTENTION_MLA && t->context)
         metric_add(&list, "crossover_query_tokens", "1", model_path_crossover(model, t->context),
                    KIND_EXACT);

@@ -137,6 +137,10 @@ Test(cache, bytes_are_counted_to_the_byte) {
     cr_assert_eq(bytes.table_bytes, 3 * 4);
     cr_assert_eq(bytes.free_bytes, block);
     cr_assert_eq(bytes.pool_bytes, 4 * block);
+    rig_add(&rig, &per_head, a, 15);
+    bytes = cache_bytes(rig.cache);
+    cr_assert_eq(bytes.payload_bytes, 33 * token);
+    cr_assert_eq(bytes.block_waste_bytes, 15 * token, "full blocks waste nothing");
     cache_close(rig.cache, a);
     bytes = cache_bytes(rig.cache);
     cr_assert_eq(bytes.payload_bytes, token);

@@ -9,64 +9,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "store.h"
-#include "study.h"
-
-static char folder[64];
-
-static void make_folder(void) {
-    strcpy(folder, "/tmp/kvlab-study-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
-}
-
-static void remove_folder(void) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    cr_assert_eq(system(command), 0);
-}
+#include "study_runs.h"
 
 TestSuite(study, .init = make_folder, .fini = remove_folder);
-
-static Status run(const char *text, const char *name, StudyOptions options, StudySummary *summary,
-                  Error *err) {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    options.folder = path;
-    ConfigFile *config = NULL;
-    cr_assert_eq(config_parse(&config, "study.yaml", text, strlen(text), err), OK, "%s", err->text);
-    const Status status = study_run(config, &options, summary, err);
-    config_free(config);
-    return status;
-}
-
-static StoredRun run_and_read(const char *text, const char *name) {
-    StudySummary summary;
-    Error err;
-    cr_assert_eq(run(text, name, (StudyOptions){ 0 }, &summary, &err), OK, "%s", err.text);
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    StoredRun stored;
-    cr_assert_eq(store_read(&stored, path, &err), OK, "%s", err.text);
-    return stored;
-}
-
-static const StoredPoint *find(const StoredRun *stored, const char *phase, const char *contender,
-                               const char *path) {
-    for (size_t i = 0; i < stored->point_count; i++) {
-        const Point *p = &stored->points[i].point;
-        if (strcmp(p->phase, phase) == 0 && strcmp(p->contender, contender) == 0 &&
-            strcmp(p->path, path) == 0)
-            return &stored->points[i];
-    }
-    cr_assert_fail("no point %s %s %s", phase, contender, path);
-    return NULL;
-}
-
-static double value(const StoredPoint *point, const char *metric) {
-    const Metric *m = store_metric(point, metric);
-    cr_assert_not_null(m, "%s has no %s", point->point.key, metric);
-    return m->value;
-}
 
 Test(study, held_bytes_are_those_of_the_published_models) {
     static const struct {
