@@ -12,12 +12,21 @@ FigureBuilder figure_sixteen;     /* those that reach 16x: bytes, latency, error
 FigureBuilder figure_bytes;       /* cache bytes a token of each contender */
 FigureBuilder figure_context;     /* cache against context, a device's memory as a line */
 FigureBuilder figure_decode;      /* decode latency against context */
+FigureBuilder figure_step;        /* projections and attention of a decode step */
 FigureBuilder figure_prefill;     /* prefill latency against tokens */
 FigureBuilder figure_paths;       /* MLA's paths against context */
 FigureBuilder figure_crossover;   /* MLA's paths against query tokens, with the crossover */
 FigureBuilder figure_roofline;    /* attained rate against intensity */
 FigureBuilder figure_error;       /* error against compression */
 FigureBuilder figure_projections; /* the projections around attention */
+
+/* kvlab's rule of thumb for y_rel, best first: a verdict holds up to its error. */
+typedef struct {
+    double most;
+    const char *name;
+} ErrorVerdict;
+enum { ERROR_VERDICTS = 4 };
+extern const ErrorVerdict error_verdicts[ERROR_VERDICTS];
 
 /* What figures and findings both need of MLA's crossover. */
 typedef struct {
@@ -37,6 +46,15 @@ size_t view_common_context(const View *view, const Slice *slice, const bool *cho
 /* The decode point of a contender's fastest path at a context, NULL when there is none. */
 const StoredPoint *view_decode_point(const View *view, const Slice *slice, const char *contender,
                                      size_t context_tokens);
+
+/* The decode step of one layer: a decode point and the projections of as many new tokens. */
+typedef struct {
+    const Metric *attention, *projections;
+    double low, median, high; /* sums of both (ns) */
+} Step;
+
+/* False when the contender has no projections for the point. */
+bool view_step(const View *view, const StoredPoint *decode, Step *step);
 
 /* What a contender divides the baseline's bytes by, NaN when no point says. */
 double view_ratio(const View *view, const char *contender);

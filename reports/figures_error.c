@@ -1,5 +1,7 @@
 /* figures_error.c -- what compression loses: relative output error against the factor.
  *
+ * The error has a linear axis from 0: what matters is which contenders are near 0 and which near 1,
+ * where the output is lost; a logarithmic one would give its room to the rounding of MHA's rows.
  * Every point is named beside its mark. A name takes the first of some places around its mark where
  * it touches no other name, no mark and not the line of 16x; boxes are reckoned in parts of the
  * plot area. */
@@ -13,18 +15,28 @@
 typedef struct {
     const StoredPoint *point;
     const Contender *look;
+    char name[48];
     double ratio, error;
     double x, y;             /* in parts of the plot area */
     double left, low, wide;  /* of the name's box, the same */
     double shift_x, shift_y; /* of the name's middle, in characters and lines */
 } Spot;
 
-static const double char_wide = 0.0118, line_high = 0.05, mark_half = 0.012;
+const ErrorVerdict error_verdicts[ERROR_VERDICTS] = {
+    { 0.1, "near-lossless" }, { 0.25, "usable" }, { 0.5, "degraded" }, { INFINITY, "broken" }
+};
+
+static const double char_wide = 0.0146, line_high = 0.05, mark_half = 0.012;
 
 static int by_ratio(const void *left, const void *right) {
     const Spot *a = left, *b = right;
     if (a->ratio != b->ratio) return a->ratio < b->ratio ? -1 : 1;
     return strcmp(a->point->point.key, b->point->point.key);
+}
+
+/* MHA converted to itself: its error, the rounding of its rows, is too near 0 to read off. */
+static bool is_teacher(const Spot *spot) {
+    return strcmp(spot->look->attention, "mha") == 0;
 }
 
 static bool overlaps(double a, double a_size, double b, double b_size) {
@@ -50,16 +62,18 @@ static int conflicts(const Spot *spots, size_t count, size_t self, double line) 
 
 static void place_name(Spot *spots, size_t count, size_t self, double line) {
     Spot *s = &spots[self];
-    const double characters = (double)strlen(s->look->label), half = characters / 2 + 1.6;
-    const double tries[][2] = { { half, -0.9 }, { -half, 0.9 }, { 0, 1.1 },    { 0, -1.1 },
-                                { half, 0 },    { -half, 0 },   { half, 0.9 }, { -half, -0.9 },
-                                { 0, 2.1 },     { 0, -2.1 },    { half, 1.8 }, { -half, 1.8 } };
+    const double characters = (double)strlen(s->name), half = characters / 2 + 1.6;
+    const double tries[][2] = { { 0, 1.1 },      { 0, -1.1 },   { half, 0.9 },  { half, -0.9 },
+                                { -half, -0.9 }, { half, 0.6 }, { -half, 0.6 }, { -half, 0.9 },
+                                { half, 1.8 },   { -half, 1.8 } };
+    enum { TRIES = sizeof tries / sizeof *tries, BESIDE = 5 };
+    const size_t first = is_teacher(s) ? BESIDE : 0; /* lines rise from it */
     int least = 1000;
     Spot best = *s;
     s->wide = characters * char_wide;
-    for (size_t i = 0; i < sizeof tries / sizeof *tries && least > 0; i++) {
-        s->shift_x = tries[i][0];
-        s->shift_y = tries[i][1];
+    for (size_t i = 0; i < TRIES && least > 0; i++) {
+        s->shift_x = tries[(first + i) % TRIES][0];
+        s->shift_y = tries[(first + i) % TRIES][1];
         s->left = s->x + s->shift_x * char_wide - s->wide / 2;
         s->low = s->y + s->shift_y * line_high - line_high / 2;
         const int found = conflicts(spots, count, self, line);
@@ -78,7 +92,7 @@ static void write_spots(const Spot *spots, size_t count, Drawing *d) {
         figure_field(d->data.stream, s->look->label);
         fprintf(d->data.stream, "\t%.9g\t%.9g\t%u\t%d\n", s->ratio, s->error, s->look->colour,
                 s->look->mark);
-        figure_item(d, "label", i, s->look->label);
+        figure_item(d, "label", i, s->name);
         figure_number_item(d, "colour", i, s->look->colour);
         figure_number_item(d, "x_at", i, s->ratio);
         figure_number_item(d, "y_at", i, s->error);
@@ -88,47 +102,70 @@ static void write_spots(const Spot *spots, size_t count, Drawing *d) {
     figure_number(d, "N", (double)count);
 }
 
-/* Fills spots from the slice; returns how many. An error of exactly zero has no place here. */
+/* Fills spots from the slice; returns how many. */
 static size_t collect(const View *view, const Slice *slice, Spot *spots) {
     size_t count = 0;
     const StoredPoint *p;
     for (size_t at = 0; (p = view_next(view, slice, "y_rel", &at));) {
         const double ratio = view_value(p, "ratio_to_mha"), error = view_value(p, "y_rel");
-        if (ratio > 0 && error > 0)
-            spots[count++] = (Spot){ .point = p,
-                                     .look = view_contender(view, p->point.contender),
-                                     .ratio = ratio,
-                                     .error = error };
+        if (!(ratio > 0 && error >= 0)) continue;
+        Spot *s = &spots[count++];
+        *s = (Spot){ .point = p,
+                     .look = view_contender(view, p->point.contender),
+                     .ratio = ratio,
+                     .error = error };
+        snprintf(s->name, sizeof s->name, "%s", s->look->label);
+        if (is_teacher(s)) snprintf(s->name, sizeof s->name, "%s %.2g", s->look->label, error);
     }
     qsort(spots, count, sizeof *spots, by_ratio);
     return count;
 }
 
-static Status draw(Spot *spots, size_t count, const Slice *slice, const char *folder,
-                   Figure *figure, Error *err) {
-    const Point *first = &spots[0].point->point;
+/* The verdicts' ranges that the axis shows, each with its name in the middle of what is seen. */
+static void write_levels(double height, Drawing *d) {
+    size_t count = 0;
+    while (count < ERROR_VERDICTS - 1 && error_verdicts[count].most < height) count++;
+    figure_array(d, "level", count);
+    figure_array(d, "verdict", count + 1);
+    figure_array(d, "verdict_at", count + 1);
+    for (size_t i = 0; i <= count; i++) {
+        const double low = i ? error_verdicts[i - 1].most : 0;
+        const double high = i < count ? error_verdicts[i].most : height;
+        if (i < count) figure_number_item(d, "level", i, high);
+        figure_item(d, "verdict", i, error_verdicts[i].name);
+        figure_number_item(d, "verdict_at", i, (low + high) / 2);
+    }
+    figure_number(d, "levels", (double)count);
+}
+
+static Status draw(const View *view, Spot *spots, size_t count, const Slice *slice,
+                   const char *folder, Figure *figure, Error *err) {
+    char shape[128];
+    view_teacher_shape(view, slice, shape, sizeof shape);
     snprintf(figure->name, sizeof figure->name, "error");
     snprintf(figure->title, sizeof figure->title,
              "Error of the layer's output against cache compression");
     snprintf(figure->subtitle, sizeof figure->subtitle,
-             "measured against fp64, %s rows; on a layer of %s", slice->kv_dtype, first->layer);
+             "measured against fp64, %s rows; on a layer of %s", slice->kv_dtype, shape);
     snprintf(figure->caption, sizeof figure->caption,
              "y_rel, the relative Frobenius error of the output against the MHA teacher, for a "
-             "layer of %s. Grey lines join MLA (solid) and shared heads (dashed); the upright line "
-             "is 16x.",
-             first->layer);
-    Axis x = { 0 }, y = { 0 };
+             "layer of %s, converted without training. An output of zeros would have 1. The words "
+             "at the right are a rule of thumb of kvlab, not of the literature. Grey lines join "
+             "MLA (solid) and shared heads (dashed); the upright line is 16x. MHA's own error is "
+             "the rounding of its %s rows.",
+             shape, slice->kv_dtype);
+    Axis x = { 0 };
+    double most = 0;
     for (size_t i = 0; i < count; i++) {
         axis_hold(&x, spots[i].ratio);
-        axis_hold(&y, spots[i].error);
+        if (spots[i].error > most) most = spots[i].error;
     }
     axis_hold(&x, 16);
     x = (Axis){ x.low / 1.25, x.high * 1.45 };
-    y = (Axis){ y.low / 1.2, y.high * 1.2 };
-    axis_snap(&y);
+    const double height = most > 0 ? 1.15 * most : 1;
     for (size_t i = 0; i < count; i++) {
         spots[i].x = axis_place(&x, spots[i].ratio);
-        spots[i].y = axis_place(&y, spots[i].error);
+        spots[i].y = spots[i].error / height;
     }
     for (size_t i = 0; i < count; i++) place_name(spots, count, i, axis_place(&x, 16));
     Drawing d;
@@ -136,7 +173,8 @@ static Status draw(Spot *spots, size_t count, const Slice *slice, const char *fo
     figure_text(&d, "x_label", "times less cache than MHA in bf16");
     figure_text(&d, "y_label", "y_rel, relative error of the output");
     axis_write_tokens(&d, "x", &x);
-    axis_write(&d, "y", &y);
+    figure_number(&d, "y_high", height);
+    write_levels(height, &d);
     write_spots(spots, count, &d);
     return figure_end(&d, OK, "error", err);
 }
@@ -146,7 +184,7 @@ Status figure_error(const View *view, const char *folder, Figure *figure, Error 
     Spot *spots = NULL;
     TRY(BUFFER(&spots, view_count(view, &slice, "y_rel"), "points of the error figure", err));
     const size_t count = collect(view, &slice, spots);
-    const Status status = count ? draw(spots, count, &slice, folder, figure, err) : OK;
+    const Status status = count ? draw(view, spots, count, &slice, folder, figure, err) : OK;
     buffer_free(spots);
     return status;
 }

@@ -51,15 +51,16 @@ static const char *plural(size_t count) {
 
 Status figure_decode(const View *view, const char *folder, Figure *figure, Error *err) {
     const Slice slice = view_slice(view, "decode", "attention_ns", false);
-    const StoredPoint *p = view_first(view, &slice, "attention_ns");
-    if (!p) return OK;
+    if (!view_first(view, &slice, "attention_ns")) return OK;
+    char shape[128];
+    view_shape(view, &slice, "attention_ns", shape, sizeof shape);
     snprintf(figure->name, sizeof figure->name, "decode");
     snprintf(figure->title, sizeof figure->title,
              "Decode: attention latency of one layer against context");
     snprintf(figure->subtitle, sizeof figure->subtitle,
              "measured: medians, bars are quartiles; %zu new token%s, %zu sequence%s, %s rows; %s",
              slice.query_tokens, plural(slice.query_tokens), slice.sequences,
-             plural(slice.sequences), slice.kv_dtype, p->point.layer);
+             plural(slice.sequences), slice.kv_dtype, shape);
     snprintf(
         figure->caption, sizeof figure->caption,
         "Time of the attention kernel of one layer for one decode step. MLA is drawn by the "
@@ -72,14 +73,15 @@ Status figure_decode(const View *view, const char *folder, Figure *figure, Error
 
 Status figure_prefill(const View *view, const char *folder, Figure *figure, Error *err) {
     const Slice slice = view_slice(view, "prefill", "attention_ns", true);
-    const StoredPoint *p = view_first(view, &slice, "attention_ns");
-    if (!p) return OK;
+    if (!view_first(view, &slice, "attention_ns")) return OK;
+    char shape[128];
+    view_shape(view, &slice, "attention_ns", shape, sizeof shape);
     snprintf(figure->name, sizeof figure->name, "prefill");
     snprintf(figure->title, sizeof figure->title,
              "Prefill: attention latency of one layer against prompt length");
     snprintf(figure->subtitle, sizeof figure->subtitle,
              "measured: medians, bars are quartiles; %zu sequence%s, %s rows; %s", slice.sequences,
-             plural(slice.sequences), slice.kv_dtype, p->point.layer);
+             plural(slice.sequences), slice.kv_dtype, shape);
     snprintf(figure->caption, sizeof figure->caption,
              "Time of the attention kernel of one layer over a whole prompt, causal. MLA is drawn "
              "by the path over the cached latent that is fastest at the longest prompt. "
@@ -88,15 +90,24 @@ Status figure_prefill(const View *view, const char *folder, Figure *figure, Erro
                       figure, folder, err);
 }
 
+/* One number of new tokens makes no curve: it stands in the table of steps. */
+static bool is_swept(const View *view, const Slice *slice, const char *metric) {
+    const StoredPoint *first = view_first(view, slice, metric), *p;
+    for (size_t at = 0; (p = view_next(view, slice, metric, &at));)
+        if (p->point.query_tokens != first->point.query_tokens) return true;
+    return false;
+}
+
 Status figure_projections(const View *view, const char *folder, Figure *figure, Error *err) {
     const Slice slice = view_slice(view, "projections", "projection_ns", true);
-    const StoredPoint *p = view_first(view, &slice, "projection_ns");
-    if (!p) return OK;
+    if (!is_swept(view, &slice, "projection_ns")) return OK;
+    char shape[128];
+    view_shape(view, &slice, "projection_ns", shape, sizeof shape);
     snprintf(figure->name, sizeof figure->name, "projections");
     snprintf(figure->title, sizeof figure->title,
              "Projections of one layer: what stands around the attention");
-    snprintf(figure->subtitle, sizeof figure->subtitle, "measured: medians, bars are quartiles; %s",
-             p->point.layer);
+    snprintf(figure->subtitle, sizeof figure->subtitle,
+             "measured: medians, bars are quartiles; %s weights; %s", slice.kv_dtype, shape);
     snprintf(figure->caption, sizeof figure->caption,
              "Time of all projections of one layer (query, key, value or latent, output) for a "
              "number of new tokens. They do not depend on the cached context.");

@@ -58,11 +58,10 @@ static double bytes_of(const View *view, const char *contender) {
     return least;
 }
 
-static double error_of(const View *view, const char *contender, const char **layer) {
+static double error_of(const View *view, const char *contender) {
     Slice slice = view_slice(view, "error", "y_rel", true);
     slice.contender = contender;
     const StoredPoint *p = view_first(view, &slice, "y_rel");
-    if (p) *layer = p->point.layer;
     return p ? view_value(p, "y_rel") : NAN;
 }
 
@@ -71,10 +70,10 @@ typedef struct {
 } Triple;
 
 static Triple read_triple(const View *view, const char *contender, const Slice *decode,
-                          size_t context, const char **layer) {
+                          size_t context) {
     const StoredPoint *p = context ? view_decode_point(view, decode, contender, context) : NULL;
     return (Triple){ bytes_of(view, contender), p ? view_value(p, "attention_ns") : NAN,
-                     error_of(view, contender, layer) };
+                     error_of(view, contender) };
 }
 
 /* Values as texts: "not measured" where there is none. */
@@ -86,7 +85,7 @@ static void triple_texts(const Triple *t, char texts[3][48]) {
 }
 
 static void write_rows(const View *view, const bool *chosen, const Slice *decode, size_t context,
-                       Drawing *d, const char **layer) {
+                       Drawing *d) {
     FILE *data = d->data.stream;
     double most[3] = { 0 };
     size_t row = 0;
@@ -95,7 +94,7 @@ static void write_rows(const View *view, const bool *chosen, const Slice *decode
     for (size_t i = 0; i < view->contender_count; i++) {
         if (!chosen[i]) continue;
         const Contender *c = &view->contenders[i];
-        const Triple t = read_triple(view, c->name, decode, context, layer);
+        const Triple t = read_triple(view, c->name, decode, context);
         const double values[] = { t.bytes, t.decode_ns, t.error };
         char texts[3][48], ratio[32];
         triple_texts(&t, texts);
@@ -119,13 +118,10 @@ static void write_rows(const View *view, const bool *chosen, const Slice *decode
 /* The line under each panel's title: what the baseline, the first MHA, has. */
 static void write_baseline(const View *view, const Slice *decode, size_t context, Drawing *d) {
     figure_array(d, "baseline", 3);
-    const Contender *base = NULL;
-    for (size_t i = 0; i < view->contender_count && !base; i++)
-        if (strcmp(view->contenders[i].attention, "mha") == 0) base = &view->contenders[i];
+    const Contender *base = view_baseline(view);
     char texts[3][48] = { "", "", "" };
-    const char *layer = "";
     if (base) {
-        const Triple t = read_triple(view, base->name, decode, context, &layer);
+        const Triple t = read_triple(view, base->name, decode, context);
         triple_texts(&t, texts);
         if (!isfinite(t.error)) snprintf(texts[2], sizeof texts[2], "0");
     }
@@ -140,32 +136,33 @@ static Status draw(const View *view, const bool *chosen, const char *folder, Fig
                    Error *err) {
     const Slice decode = view_slice(view, "decode", "attention_ns", false);
     const size_t context = view_common_context(view, &decode, chosen);
-    const char *layer = "";
-    for (size_t i = 0; i < view->contender_count; i++)
-        if (chosen[i]) error_of(view, view->contenders[i].name, &layer);
+    const Slice errors = view_slice(view, "error", "y_rel", true);
+    char shape[128];
+    view_teacher_shape(view, &errors, shape, sizeof shape);
     snprintf(figure->name, sizeof figure->name, "sixteen");
     snprintf(figure->title, sizeof figure->title,
              "What 16x less cache costs: bytes, latency and error");
     snprintf(figure->subtitle, sizeof figure->subtitle,
              "exact: bytes; measured: latency (medians) and error%s%s",
-             layer[0] ? "; error on " : "", layer);
+             shape[0] ? "; error on " : "", shape);
     snprintf(figure->caption, sizeof figure->caption,
-             "The contenders whose cache is at least 16 times smaller than MHA's in bf16. Error is "
-             "y_rel, the relative error of the layer's output against its MHA teacher in fp64%s%s. "
-             "Latency and error of a contender are of its own layer size.",
-             layer[0] ? ", on a layer of " : "", layer);
+             "The contenders of the bytes phase whose cache is at least 16 times smaller than "
+             "MHA's in bf16. Error is y_rel, the relative error of the layer's output against its "
+             "MHA teacher in fp64%s%s; an output of zeros would have 1. Contenders are converted "
+             "from the teacher without training.",
+             shape[0] ? ", on a layer of " : "", shape);
     Drawing d;
     TRY(figure_begin(&d, folder, figure, err));
-    write_rows(view, chosen, &decode, context, &d, &layer);
+    write_rows(view, chosen, &decode, context, &d);
     write_baseline(view, &decode, context, &d);
     char title[96], tokens[32];
     format_tokens(context, tokens, sizeof tokens);
     figure_array(&d, "panel_title", 3);
     figure_item(&d, "panel_title", 0, "cache bytes a token, all layers");
     if (context)
-        snprintf(title, sizeof title, "decode of a layer at %s", tokens);
+        snprintf(title, sizeof title, "attention of one layer at %s", tokens);
     else
-        snprintf(title, sizeof title, "decode of a layer");
+        snprintf(title, sizeof title, "attention of one layer");
     figure_item(&d, "panel_title", 1, title);
     figure_item(&d, "panel_title", 2, "relative error of the output");
     return figure_end(&d, OK, "sixteen", err);
@@ -176,7 +173,8 @@ Status figure_sixteen(const View *view, const char *folder, Figure *figure, Erro
     bool any = false;
     TRY(BUFFER(&chosen, view->contender_count, "contenders at 16x", err));
     for (size_t i = 0; i < view->contender_count; i++) {
-        chosen[i] = view_ratio(view, view->contenders[i].name) >= sixteen;
+        const char *const name = view->contenders[i].name;
+        chosen[i] = view_ratio(view, name) >= sixteen && isfinite(bytes_of(view, name));
         any |= chosen[i];
     }
     const Status status = any ? draw(view, chosen, folder, figure, err) : OK;

@@ -12,13 +12,6 @@
 
 static const char per_token[] = "cache_bytes_per_token";
 
-/* The contender that others are compared with: the first MHA. */
-static const Contender *baseline(const View *view) {
-    for (size_t i = 0; i < view->contender_count; i++)
-        if (strcmp(view->contenders[i].attention, "mha") == 0) return &view->contenders[i];
-    return NULL;
-}
-
 /* The point with the fewest cache bytes a token of a contender. */
 static const StoredPoint *smallest(const View *view, const char *contender) {
     Slice slice = view_slice(view, "bytes", per_token, true);
@@ -39,10 +32,10 @@ static size_t write_bytes(const View *view, const Contender *base, Page *page) {
         format_whole_bytes(view_value(p, per_token), bytes, sizeof bytes);
         const double times = view_value(p, "ratio_to_mha");
         if (!isfinite(times)) continue;
-        format_ratio(times, ratio, sizeof ratio);
+        format_ratio(times >= 1 ? times : 1 / times, ratio, sizeof ratio);
         snprintf(text, sizeof text,
-                 "%s holds %s a token over all layers in %s, %s less than MHA in bf16 (exact).",
-                 c->label, bytes, p->point.kv_dtype, ratio);
+                 "%s holds %s a token over all layers in %s, %s %s than MHA in bf16 (exact).",
+                 c->label, bytes, p->point.kv_dtype, ratio, times >= 1 ? "less" : "more");
         page_list_item(page, text);
         written++;
     }
@@ -65,8 +58,10 @@ static size_t write_device(const View *view, Page *page) {
         const double most = floor(memory / view_value(p, per_token));
         if (most >= 1e6)
             snprintf(tokens, sizeof tokens, "%.1f million", most / 1e6);
-        else
+        else if (most >= 1e4)
             snprintf(tokens, sizeof tokens, "%.0f thousand", most / 1e3);
+        else
+            snprintf(tokens, sizeof tokens, "%.0f", most);
         used += (size_t)snprintf(text + used, sizeof text - used, "%s%s tokens long with %s",
                                  named ? ", " : "", tokens, view->contenders[i].label);
         named++;
@@ -90,6 +85,20 @@ static void compare_times(const Metric *own, const Metric *base, const char *lab
     snprintf(text, size, "%s %s than %s", ratio, faster ? "faster" : "slower", label);
 }
 
+/* "; with projections the step is 1.52x faster than MHA" where both were measured. */
+static void compare_steps(const View *view, const StoredPoint *own, const StoredPoint *base,
+                          const char *label, char *text, size_t size) {
+    Step step, other;
+    text[0] = '\0';
+    if (!view_step(view, own, &step) || !view_step(view, base, &other)) return;
+    const Metric sum = { .value = step.median, .low = step.low, .high = step.high },
+                 base_sum = { .value = other.median, .low = other.low, .high = other.high };
+    char difference[96], time[32];
+    compare_times(&sum, &base_sum, label, difference, sizeof difference);
+    format_time(step.median, time, sizeof time);
+    snprintf(text, size, "; the step with its projections takes %s, %s", time, difference);
+}
+
 static Status write_decode(const View *view, const Contender *base, Page *page, size_t *written,
                            Error *err) {
     const Slice slice = view_slice(view, "decode", "attention_ns", false);
@@ -104,21 +113,51 @@ static Status write_decode(const View *view, const Contender *base, Page *page, 
         const StoredPoint *own = view_decode_point(view, &slice, c->name, context),
                           *other = view_decode_point(view, &slice, base->name, context);
         if (!own || !other) continue;
-        char label[64], time[32], tokens[32], difference[96], text[400];
+        char label[64], time[32], tokens[32], difference[96], whole[192], text[600];
         view_path_label(view, &slice, own, label, sizeof label);
         format_time(view_value(own, "attention_ns"), time, sizeof time);
         format_tokens(context, tokens, sizeof tokens);
         compare_times(store_metric(own, "attention_ns"), store_metric(other, "attention_ns"),
                       base->label, difference, sizeof difference);
+        compare_steps(view, own, other, base->label, whole, sizeof whole);
         snprintf(text, sizeof text,
                  "At %s cached tokens one decode step of a layer's attention takes %s with %s: %s "
-                 "(measured).",
-                 tokens, time, label, difference);
+                 "(measured)%s.",
+                 tokens, time, label, difference, whole);
         page_list_item(page, text);
         ++*written;
     }
     buffer_free(chosen);
     return OK;
+}
+
+/* Calls each error by its name: all contenders but the baseline, best verdict first. */
+static void write_verdicts(const View *view, const Slice *slice, Page *page) {
+    char text[1500];
+    size_t used = (size_t)snprintf(text, sizeof text,
+                                   "By kvlab's rule of thumb for y_rel, converted without "
+                                   "training:");
+    const char *semicolon = "";
+    for (size_t i = 0; i < ERROR_VERDICTS; i++) {
+        size_t named = 0;
+        const StoredPoint *p;
+        for (size_t at = 0;
+             (p = view_next(view, slice, "y_rel", &at)) && used + 160 < sizeof text;) {
+            const double error = view_value(p, "y_rel");
+            if (error > error_verdicts[i].most || (i && error <= error_verdicts[i - 1].most) ||
+                strcmp(p->point.attention, "mha") == 0)
+                continue;
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s %s%s%s (%.3g)",
+                                     named ? "," : semicolon, named ? "" : error_verdicts[i].name,
+                                     named ? "" : " ",
+                                     view_contender(view, p->point.contender)->label, error);
+            named++;
+        }
+        if (named) semicolon = ";";
+    }
+    snprintf(text + used, sizeof text - used,
+             " (up to 0.1, 0.25 and 0.5, and above; an output of zeros would have 1).");
+    page_list_item(page, text);
 }
 
 static size_t write_error(const View *view, Page *page) {
@@ -130,7 +169,8 @@ static size_t write_error(const View *view, Page *page) {
         if (!worst || view_value(p, "y_rel") > view_value(worst, "y_rel")) worst = p;
     }
     if (!best) return 0;
-    char text[512], others[160] = "";
+    char text[512], others[160] = "", shape[128];
+    view_teacher_shape(view, &slice, shape, sizeof shape);
     if (worst != best)
         snprintf(others, sizeof others, ", and the most with %s (%.3g)",
                  view_contender(view, worst->point.contender)->label, view_value(worst, "y_rel"));
@@ -139,9 +179,10 @@ static size_t write_error(const View *view, Page *page) {
         "Of the contenders at 16x or more, %s loses least: y_rel %.3g%s (measured on a layer of "
         "%s).",
         view_contender(view, best->point.contender)->label, view_value(best, "y_rel"), others,
-        best->point.layer);
+        shape);
     page_list_item(page, text);
-    return 1;
+    write_verdicts(view, &slice, page);
+    return 2;
 }
 
 /* One sentence for the longest context that has a crossover inside what was measured. */
@@ -177,7 +218,7 @@ static size_t write_crossover(const View *view, Page *page) {
 }
 
 Status findings_write(const View *view, Page *page, Error *err) {
-    const Contender *base = baseline(view);
+    const Contender *base = view_baseline(view);
     page_list_begin(page);
     size_t written = write_bytes(view, base, page);
     written += write_device(view, page);

@@ -22,7 +22,7 @@ do for [k = 1:3] {
         panel_left = left + (j - 1) * panel_width
         set lmargin at screen panel_left
         set rmargin at screen panel_left + panel_width - 0.025
-        set xrange [0:most[j] * (j == 1 ? 2.15 : 1.6)]
+        set xrange [0:most[j] * (j == 1 ? 2.45 : 1.6)]
         set label 1 panel_title[j] at screen panel_left, screen 1 - 84.0 / height left font face.' Bold,12' textcolor rgb ink
         set label 2 baseline[j] at screen panel_left, screen 1 - 103.0 / height left font face.',12' textcolor rgb faint
         if (j == 1) { set ytics scale 0 } else { set ytics scale 0 ('' 1) }

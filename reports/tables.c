@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "figures.h"
 #include "quantity.h"
 
 /* A number with `digits` significant digits, or a dash. */
@@ -121,6 +122,35 @@ static void table_phase(const View *view, Page *page, const char *phase, const c
     page_table_end(page);
 }
 
+/* Whole decode steps: projections and attention. */
+static void table_steps(const View *view, Page *page) {
+    static const char *const heads[] = { "contender", "path", "rows",
+                                         "context",   "new",  "projections",
+                                         "attention", "step", "of it attention" };
+    const Slice slice = { "decode", NULL, NULL, NULL, ANY, ANY, ANY };
+    const StoredPoint *p;
+    bool begun = false;
+    for (size_t at = 0; (p = view_next(view, &slice, "attention_ns", &at));) {
+        Step step;
+        if (!view_step(view, p, &step)) continue;
+        Row head = { 0 }, row = { 0 };
+        add_heads(&head, heads, sizeof heads / sizeof *heads);
+        if (!begun)
+            page_table_begin(page, "Decode step of one layer (sum of two measured medians)", &head,
+                             3);
+        begun = true;
+        add_who(&row, view, &p->point);
+        row_add(&row, "%zu", p->point.context_tokens);
+        row_add(&row, "%zu", p->point.query_tokens);
+        add_time(&row, step.projections->value);
+        add_time(&row, step.attention->value);
+        add_time(&row, step.median);
+        add_share(&row, step.attention->value / step.median);
+        page_table_row(page, &row, 3);
+    }
+    if (begun) page_table_end(page);
+}
+
 void table_times(const View *view, Page *page) {
     table_phase(view, page, "decode", "attention_ns",
                 "Decode: attention of one layer (measured; roofline modelled)");
@@ -128,6 +158,7 @@ void table_times(const View *view, Page *page) {
                 "Prefill: attention of one layer (measured; roofline modelled)");
     table_phase(view, page, "projections", "projection_ns",
                 "Projections of one layer (measured; roofline modelled)");
+    table_steps(view, page);
 }
 
 void table_errors(const View *view, Page *page) {
@@ -143,9 +174,10 @@ void table_errors(const View *view, Page *page) {
     row_add(&head, "rows");
     row_add(&head, "to MHA");
     add_heads(&head, metrics, METRICS);
-    char caption[200];
-    snprintf(caption, sizeof caption, "Error against fp64 (measured, on a layer of %s)",
-             p->point.layer);
+    char caption[200], shape[128];
+    const Slice teacher = view_slice(view, "error", "y_rel", true);
+    view_teacher_shape(view, &teacher, shape, sizeof shape);
+    snprintf(caption, sizeof caption, "Error against fp64 (measured, on a layer of %s)", shape);
     page_table_begin(page, caption, &head, 2);
     for (size_t at = 0; (p = view_next(view, &slice, "y_rel", &at));) {
         Row row = { 0 };

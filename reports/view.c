@@ -8,7 +8,7 @@
 
 #include "buffer.h"
 
-enum { COLOURS = 7 };
+enum { COLOURS = 8 };
 
 /* Each kind of attention asks for its colours in this order and takes the first that is free, so
  * the usual contenders look alike in every report. */
@@ -16,10 +16,10 @@ static const struct {
     const char *attention;
     unsigned colours[COLOURS];
 } wishes[] = {
-    { "mha", { 0x000000, 0x56b4e9, 0xcc79a7, 0xe69f00, 0x009e73, 0xd55e00, 0x0072b2 } },
-    { "gqa", { 0xe69f00, 0xcc79a7, 0x56b4e9, 0x009e73, 0xd55e00, 0x000000, 0x0072b2 } },
-    { "mqa", { 0x009e73, 0x56b4e9, 0xcc79a7, 0xe69f00, 0xd55e00, 0x000000, 0x0072b2 } },
-    { "mla", { 0x0072b2, 0xd55e00, 0x56b4e9, 0xcc79a7, 0x009e73, 0xe69f00, 0x000000 } },
+    { "mha", { 0x000000, 0x56b4e9, 0xcc79a7, 0xe69f00, 0x009e73, 0xd55e00, 0x0072b2, 0x808080 } },
+    { "gqa", { 0xe69f00, 0xcc79a7, 0x56b4e9, 0x009e73, 0xd55e00, 0x000000, 0x0072b2, 0x808080 } },
+    { "mqa", { 0x009e73, 0x56b4e9, 0xcc79a7, 0xe69f00, 0xd55e00, 0x000000, 0x0072b2, 0x808080 } },
+    { "mla", { 0x0072b2, 0xd55e00, 0x56b4e9, 0xcc79a7, 0x009e73, 0xe69f00, 0x000000, 0x808080 } },
 };
 
 static const int marks[] = { 7, 5, 9, 13, 11, 15, 6, 4, 8, 12, 10, 14 };
@@ -189,6 +189,73 @@ const char *view_fastest_path(const View *view, Slice slice, const char *contend
             best = p;
     }
     return best ? best->point.path : NULL;
+}
+
+const Contender *view_baseline(const View *view) {
+    for (size_t i = 0; i < view->contender_count; i++)
+        if (strcmp(view->contenders[i].attention, "mha") == 0) return &view->contenders[i];
+    return NULL;
+}
+
+/* The sizes of a layer end where a remark in brackets begins. */
+static size_t sizes_length(const char *layer) {
+    const char *remark = strstr(layer, " (");
+    return remark ? (size_t)(remark - layer) : strlen(layer);
+}
+
+static bool has_size(const char *layer, const char *wanted, size_t length) {
+    const size_t end = sizes_length(layer);
+    for (size_t at = 0; at < end;) {
+        const size_t own = strcspn(layer + at, ","), until = at + own < end ? own : end - at;
+        if (until == length && memcmp(layer + at, wanted, length) == 0) return true;
+        at += until + 2;
+    }
+    return false;
+}
+
+static bool all_have_size(const View *view, const Slice *slice, const char *metric,
+                          const char *wanted, size_t length) {
+    const StoredPoint *p;
+    for (size_t at = 0; (p = view_next(view, slice, metric, &at));)
+        if (!has_size(p->point.layer, wanted, length)) return false;
+    return true;
+}
+
+static bool all_have_remark(const View *view, const Slice *slice, const char *metric,
+                            const char *remark) {
+    const StoredPoint *p;
+    for (size_t at = 0; (p = view_next(view, slice, metric, &at));)
+        if (strcmp(p->point.layer + sizes_length(p->point.layer), remark) != 0) return false;
+    return true;
+}
+
+void view_shape(const View *view, const Slice *slice, const char *metric, char *text, size_t size) {
+    const StoredPoint *first = view_first(view, slice, metric);
+    text[0] = '\0';
+    if (!first) return;
+    const char *const layer = first->point.layer;
+    const size_t end = sizes_length(layer);
+    size_t used = 0;
+    for (size_t at = 0; at < end;) {
+        const size_t own = strcspn(layer + at, ","), length = at + own < end ? own : end - at;
+        const char *const part = layer + at;
+        at += length + 2;
+        if (strncmp(part, "G ", 2) == 0 || used + length + 3 > size ||
+            !all_have_size(view, slice, metric, part, length))
+            continue;
+        used += (size_t)snprintf(text + used, size - used, "%s%.*s", used ? ", " : "", (int)length,
+                                 part);
+    }
+    if (all_have_remark(view, slice, metric, layer + end))
+        snprintf(text + used, size - used, "%s", layer + end);
+}
+
+void view_teacher_shape(const View *view, const Slice *errors, char *text, size_t size) {
+    Slice teacher = *errors;
+    const Contender *base = view_baseline(view);
+    if (base) teacher.contender = base->name;
+    if (!view_first(view, &teacher, "y_rel")) teacher = *errors;
+    view_shape(view, &teacher, "y_rel", text, size);
 }
 
 void view_path_label(const View *view, const Slice *slice, const StoredPoint *point, char *text,

@@ -57,6 +57,16 @@ Slice view_slice(const View *view, const char *phase, const char *metric, bool b
  * slice; of MLA's only those that cache the latent. NULL when there is no point. */
 const char *view_fastest_path(const View *view, Slice slice, const char *contender);
 
+/* The contender that others are compared with: the first MHA, NULL when there is none. */
+const Contender *view_baseline(const View *view);
+
+/* The parts of "D 7168, H 128, d 128 (true size / 8)" that the layers of all points of a slice
+ * share; G, which the names of contenders carry, is left out. */
+void view_shape(const View *view, const Slice *slice, const char *metric, char *text, size_t size);
+
+/* The shape of the layer that errors are measured against: the baseline's where it has a point. */
+void view_teacher_shape(const View *view, const Slice *errors, char *text, size_t size);
+
 /* The label of a contender, with its path where several were measured in the slice. */
 void view_path_label(const View *view, const Slice *slice, const StoredPoint *point, char *text,
                      size_t size);

@@ -169,6 +169,9 @@ static void scene_contender(const Scene *scene, const SceneContender *c) {
                                    scene_metric("roofline_ns", "ns", ns * 0.8, KIND_MODELLED) };
         scene_put(&p, metrics, 4);
     }
+    const Point step = scene_point(scene, c, "projections", path, 0, 1);
+    const Metric projections = scene_time("projection_ns", 10e6, 0.01);
+    scene_put(&step, &projections, 1);
     if (c->y_rel > 0) {
         const Point p = scene_point(scene, c, "error", path, 512, 512);
         const Metric metrics[] = {

@@ -66,9 +66,9 @@ static ReportSummary written(void) {
     return summary;
 }
 
-static const char *const all_figures[] = { "sixteen", "bytes",      "context",   "decode",
-                                           "prefill", "paths",      "crossover", "roofline",
-                                           "error",   "projections" };
+static const char *const all_figures[] = { "sixteen",  "bytes",   "context",    "decode",
+                                           "step",     "prefill", "paths",      "crossover",
+                                           "roofline", "error",   "projections" };
 enum { ALL_FIGURES = sizeof all_figures / sizeof *all_figures };
 
 Test(report, every_figure_has_data_commands_and_three_pictures) {
@@ -126,19 +126,55 @@ Test(report, materialised_mla_never_lends_its_time_to_the_bytes_of_the_latent) {
     assert_holds("plots/paths.tsv", "materialised");
 }
 
-/* A contender may have an error point alone: it must not hide what others have. */
-Test(report, a_contender_without_times_leaves_those_of_others_in_the_sixteen_figure) {
+/* The error phase may sweep more contenders than the others. */
+static void put_error_alone(const char *layer) {
     const SceneContender c = { "gqa-4", "GQA-4", "gqa", 1024, 0, 0, 0.5 };
-    scene_write(folder, &scene_deepseek);
-    cr_assert_eq(store_open(&scene_store, folder, scene_deepseek.title, true, &err), OK);
-    const Point p = scene_point(&scene_deepseek, &c, "error", "materialised", 512, 512);
+    Scene scene = scene_deepseek;
+    scene.error_layer = layer;
+    cr_assert_eq(store_open(&scene_store, folder, scene.title, true, &err), OK);
+    const Point p = scene_point(&scene, &c, "error", "materialised", 512, 512);
     const Metric metrics[] = { scene_metric("y_rel", "1", 0.5, KIND_MEASURED),
                                scene_metric("ratio_to_mha", "1", 32, KIND_EXACT) };
     scene_put(&p, metrics, 2);
     store_close(scene_store);
+}
+
+Test(report, a_contender_with_an_error_alone_is_not_in_the_sixteen_figure) {
+    scene_write(folder, &scene_deepseek);
+    put_error_alone("D 1024, H 16, d 64");
     written();
+    assert_lacks("plots/sixteen.tsv", "GQA-4");
+    assert_lacks("plots/sixteen.tsv", "not measured");
     assert_holds("plots/sixteen.tsv", "\t31.1 ms\t");
-    assert_holds("plots/sixteen.tsv", "\tnot measured\t0.5\t");
+    assert_holds("plots/sixteen.gp", "attention of one layer at 16K");
+    assert_holds("plots/error.tsv", "GQA-4\t32\t0.5\t");
+}
+
+Test(report, the_layer_of_errors_is_named_by_its_teacher) {
+    Scene scene = scene_deepseek;
+    scene.error_layer = "D 896, H 128, G 128, d 16 (true size / 8)";
+    scene_write(folder, &scene);
+    put_error_alone("D 896, H 128, C 32, P 16 (true size / 8)");
+    written();
+    assert_holds("plots/sixteen.gp", "error on D 896, H 128, d 16 (true size / 8)'");
+    assert_holds("plots/error.gp", "on a layer of D 896, H 128, d 16 (true size / 8)'");
+    assert_holds("report.html", "measured on a layer of D 896, H 128, d 16 (true size / 8)");
+}
+
+Test(report, a_decode_step_adds_its_projections_to_its_attention) {
+    scene_write(folder, &scene_deepseek);
+    written();
+    assert_holds("plots/step.tsv", "MHA\t1024\t13.3832\t"); /* 3.3832 ms and 10 ms */
+    assert_holds("report.md", "| 10.0 ms | 3.38 ms | 13.4 ms | 25 % |");
+    assert_holds("report.html", "the step with its projections takes 41.1 ms, 1.56x faster");
+}
+
+Test(report, errors_are_called_what_they_are) {
+    scene_write(folder, &scene_deepseek);
+    written();
+    assert_holds("report.html", "near-lossless MLA-512+64 (0.083); degraded GQA-8 (0.41); broken "
+                                "MQA (0.66) (up to 0.1, 0.25 and 0.5, and above;");
+    assert_holds("plots/error.gp", "verdict[4] = 'broken'");
 }
 
 Test(report, a_difference_inside_the_quartiles_is_called_none) {
@@ -146,7 +182,7 @@ Test(report, a_difference_inside_the_quartiles_is_called_none) {
     scene.contenders[1].decode_ns = scene.contenders[0].decode_ns * 1.01;
     scene_write(folder, &scene);
     written();
-    assert_holds("report.html", "with GQA-8: no difference to MHA measured (measured).");
+    assert_holds("report.html", "with GQA-8: no difference to MHA measured (measured);");
 }
 
 Test(report, points_left_out_are_named_and_never_drawn) {
@@ -275,6 +311,47 @@ Test(report, contenders_differ_in_colour_and_mark) {
             cr_assert_neq(view.contenders[i].colour, view.contenders[j].colour);
             cr_assert_neq(view.contenders[i].mark, view.contenders[j].mark);
         }
+    view_close(&view);
+    store_run_free(&run);
+}
+
+Test(report, eight_contenders_have_eight_colours) {
+    Scene scene = scene_llama;
+    scene.contenders[6] = (SceneContender){ "mla-256+64", "MLA-256+64", "mla", 320, 400, 140, 0.2 };
+    scene.contenders[7] = (SceneContender){ "gqa-4", "GQA-4", "gqa", 1024, 150, 104, 0.4 };
+    StoredRun run = { 0 };
+    View view;
+    with_view(&scene, &run, &view);
+    cr_assert_eq(view.contender_count, 8);
+    for (size_t i = 0; i < 8; i++)
+        for (size_t j = 0; j < i; j++)
+            cr_assert_neq(view.contenders[i].colour, view.contenders[j].colour);
+    view_close(&view);
+    store_run_free(&run);
+}
+
+Test(report, the_shape_of_several_layers_is_what_they_share) {
+    const SceneContender *const c = scene_deepseek.contenders;
+    static const char *const layers[] = { "D 64, H 16, G 16, d 8", "D 64, H 1, C 16, P 8",
+                                          "D 64, H 16, C 16, P 8" };
+    StoredRun run = { 0 };
+    View view;
+    cr_assert_eq(store_open(&scene_store, folder, "", false, &err), OK, "%s", err.text);
+    for (size_t i = 0; i < 3; i++) {
+        Scene scene = scene_deepseek;
+        scene.layer = layers[i];
+        scene_attention(&scene, &c[i], "decode", "materialised", 1024, 1, 5, 6, 0);
+    }
+    store_close(scene_store);
+    cr_assert_eq(store_read(&run, folder, &err), OK);
+    cr_assert_eq(view_open(&view, &run, &err), OK);
+    Slice slice = view_slice(&view, "decode", "attention_ns", false);
+    char text[128];
+    view_shape(&view, &slice, "attention_ns", text, sizeof text);
+    cr_assert_str_eq(text, "D 64");
+    slice.contender = c[0].name;
+    view_shape(&view, &slice, "attention_ns", text, sizeof text);
+    cr_assert_str_eq(text, "D 64, H 16, d 8");
     view_close(&view);
     store_run_free(&run);
 }
