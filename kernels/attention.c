@@ -31,7 +31,8 @@ enum {
     BLOCK_ROWS_MIN = 8,
     DECODE_ROWS = 8,        /* from so many rows on a tile is decoded once for all of them */
     DIAGONAL_ROWS = 12,     /* rows that share one bound on the diagonal */
-    DIRECT_TOKENS = 64,     /* of a tile read where it lies: two such fit the first cache */
+    DIRECT_TOKENS = 32,     /* of a tile read where it lies: it and the next fit the first cache */
+    PIECE_TOKENS = 8,       /* of such a tile between two requests to memory */
     CHUNK_TOKENS_MIN = 512, /* shorter chunks would be dearer to merge than to compute */
     ITEMS_WANTED = 64
 };
@@ -246,6 +247,18 @@ static size_t run_length(const Item *item, size_t token, size_t n) {
     return smaller(n, block_tokens - token % block_tokens);
 }
 
+/* The same of a piece of a tile read where it lies. */
+static size_t piece_length(const Item *item, size_t token, size_t n) {
+    return run_length(item, token, smaller(n, PIECE_TOKENS));
+}
+
+/* Asks for rows that a later piece reads. Keys and values of a head lie in runs of a block each: no
+ * cache foresees the jump from one to the next. So while a piece of keys is scored the values of
+ * its tokens are on their way, and while these are summed the keys of the next tile. */
+static void prefetch(const unsigned char *rows, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += LINE_BYTES) __builtin_prefetch(rows + at);
+}
+
 /* Scores of some rows of the block against n tokens, from the decoded tile or where they lie. */
 static void tile_scores(const Item *item, size_t row, size_t rows, size_t from, size_t n,
                         bool decoded) {
@@ -259,20 +272,10 @@ static void tile_scores(const Item *item, size_t row, size_t rows, size_t from, 
         return;
     }
     for (size_t j = 0, run; j < n; j += run) {
-        run = run_length(item, from + j, n - j);
+        run = piece_length(item, from + j, n - j);
+        if (!l->v_in_k) prefetch(value_row(item, from + j), run * l->v_row);
         item->kernels->scores[l->type](rows, run, l->dk, q, plan->k_ld, key_row(item, from + j),
                                        l->k_row, s + j, plan->tile);
-    }
-}
-
-/* Asks for the value rows of the next n tokens, to arrive while their scores are computed: a
- * register block of values walks down a stripe of the rows, an order that no cache foresees. */
-static void prefetch_values(const Item *item, size_t from, size_t n) {
-    const KvLayout *l = &item->a->layout;
-    for (size_t j = 0, run; j < n && !l->v_in_k; j += run) {
-        run = run_length(item, from + j, n - j);
-        const unsigned char *rows = value_row(item, from + j);
-        for (size_t at = 0; at < run * l->v_row; at += LINE_BYTES) __builtin_prefetch(rows + at);
     }
 }
 
@@ -289,7 +292,10 @@ static void tile_values(const Item *item, size_t row, size_t rows, size_t from, 
         return;
     }
     for (size_t j = 0, run; j < n; j += run) {
-        run = run_length(item, from + j, n - j);
+        run = piece_length(item, from + j, n - j);
+        const size_t ahead = from + j + n;
+        if (ahead < item->block->visible)
+            prefetch(key_row(item, ahead), piece_length(item, ahead, run) * l->k_row);
         item->kernels->values[l->type](rows, run, l->dv, p + j, plan->tile,
                                        value_row(item, from + j), l->v_row, o, plan->v_ld);
     }
@@ -362,10 +368,7 @@ static void run_item(const Item *item, size_t chunk, float *parts) {
     const size_t tile = decoded ? plan->tile : smaller(plan->tile, DIRECT_TOKENS);
     for (size_t from = begin, n; from < end; from += n) {
         n = smaller(tile, end - from);
-        if (decoded)
-            decode_tile(item, from, n);
-        else
-            prefetch_values(item, from, n);
+        if (decoded) decode_tile(item, from, n);
         attend_tile(item, from, n, decoded);
     }
     float *lse_parts = parts + b->part + b->chunks * b->rows * dv;
