@@ -83,6 +83,10 @@ static const float *up_projection(const Layer *layer, size_t h) {
     return layer->params.weights->kv_b + h * (m->nope_dim + m->value_dim) * m->kv_lora_rank;
 }
 
+/* Rows of W_UK folded at a time: they stay in the first cache while the sums walk down stripes of
+ * them, so that memory is read in order. */
+enum { FOLD_ROWS = 16 };
+
 /* Folds W_UK into the queries: qa = W_UK^T q_nope is a weighted sum of the rows of W_UK, the same
  * inner loop that sums values. The rotated part follows unchanged. */
 static void fold_queries(Layer *layer, size_t rows, const float *q) {
@@ -97,9 +101,12 @@ static void fold_queries(Layer *layer, size_t rows, const float *q) {
             memcpy(folded + rank, q + (r * heads + h) * (nope + rope) + nope,
                    rope * sizeof *folded);
         }
-        layer->params.kernels->values[ROW_F32](
-            rows, nope, rank, q + h * (nope + rope), heads * (nope + rope), up_projection(layer, h),
-            rank * sizeof(float), layer->absorbed_q + h * width, heads * width);
+        const float *w = up_projection(layer, h), *q_head = q + h * (nope + rope);
+        for (size_t p = 0; p < nope; p += FOLD_ROWS)
+            layer->params.kernels->values[ROW_F32](
+                rows, nope - p < FOLD_ROWS ? nope - p : FOLD_ROWS, rank, q_head + p,
+                heads * (nope + rope), w + p * rank, rank * sizeof *w,
+                layer->absorbed_q + h * width, heads * width);
     }
 }
 
