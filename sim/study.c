@@ -128,6 +128,7 @@ Status study_run(const ConfigFile *config, const StudyOptions *options, StudySum
     *summary = (StudySummary){ 0 };
     Study study = { .config = config, .options = options, .summary = summary };
     TRY(set_up(&study, err));
+    TRY(study_bytes_plan(&study, err));
     TRY(study_latency_plan(&study, PHASE_DECODE, err));
     TRY(study_latency_plan(&study, PHASE_PREFILL, err));
     TRY(store_open(&study.store, options->folder, config_text(config), options->resume, err));

@@ -75,19 +75,48 @@ static Status count_held(const Study *study, const Config *config, const Model *
     return status;
 }
 
+/* The contender of a point, its name, and the bytes of the cache that is to be held. */
+static Status make_point(const Study *study, const Config *config, Model *model, Path *path,
+                         Point *point, size_t *bytes, Error *err) {
+    TRY(model_contender(model, &study->model, config->contender, err));
+    /* expanded and absorbed cache the same rows */
+    *path = study_path(model, config->decode.path);
+    if (*path == PATH_EXPANDED) *path = PATH_ABSORBED;
+    const size_t block = config->cache.block_tokens;
+    *bytes = (config->bytes.tokens + block - 1) / block * block *
+             model_cache_bytes_per_token_layer(model, *path, config->cache.type);
+    study_name_point(point, PHASE_BYTES, config->contender, model, *path, config->cache.type, block,
+                     config->bytes.tokens, 0, 1);
+    return OK;
+}
+
+Status study_bytes_plan(Study *study, Error *err) {
+    if (study->leave_out) return OK;
+    for (size_t i = 0; i < config_points(study->config, PHASE_BYTES); i++) {
+        Config config;
+        Model model;
+        Path path;
+        Point point;
+        size_t bytes;
+        config_point(study->config, PHASE_BYTES, i, &config);
+        TRY(make_point(study, &config, &model, &path, &point, &bytes, err));
+        if (bytes > study->memory_bytes)
+            return study_refuse(study, "bytes.tokens", &point, config.bytes.tokens, bytes, err);
+    }
+    return OK;
+}
+
 static Status run_point(Study *study, const Config *config, Error *err) {
     Model model;
-    TRY(model_contender(&model, &study->model, config->contender, err));
-    /* expanded and absorbed cache the same rows */
-    Path path = study_path(&model, config->decode.path);
-    if (path == PATH_EXPANDED) path = PATH_ABSORBED;
+    Path path;
     Point point;
-    study_name_point(&point, PHASE_BYTES, config->contender, &model, path, config->cache.type,
-                     config->cache.block_tokens, config->bytes.tokens, 0, 1);
+    size_t bytes;
+    TRY(make_point(study, config, &model, &path, &point, &bytes, err));
     bool finished;
     TRY(study_finished(study, &point, &finished, err));
     if (finished) return OK;
     MetricList list = { .count = 0 };
+    if (bytes > study->memory_bytes) return study_put_too_large(study, &point, bytes, err);
     add_closed_forms(&list, &model, path, config->cache.type);
     Error why;
     if (count_held(study, config, &model, path, &list, &why) != OK)

@@ -141,16 +141,8 @@ Status study_latency_plan(Study *study, Phase phase, Error *err) {
     for (size_t i = 0; status == OK && !study->leave_out && i < list.count; i++) {
         const Task *t = &list.task[i];
         if (t->memory_bytes <= study->memory_bytes) continue;
-        char needed[32], available[32];
-        quantity_format_bytes((double)t->memory_bytes, needed, sizeof needed);
-        quantity_format_bytes((double)study->memory_bytes, available, sizeof available);
-        fail(err, ERR_INPUT,
-             "%zu tokens of %s need %s and %s are available; choose fewer, or set limits.memory to "
-             "leave such points out",
-             t->context + t->query_tokens, t->point.label, needed, available);
-        status =
-            study_blame(study->config, phase == PHASE_DECODE ? "decode.context" : "prefill.tokens",
-                        ERR_INPUT, err);
+        status = study_refuse(study, phase == PHASE_DECODE ? "decode.context" : "prefill.tokens",
+                              &t->point, t->context + t->query_tokens, t->memory_bytes, err);
     }
     buffer_free(list.task);
     return status;

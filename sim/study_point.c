@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "quantity.h"
 #include "study_run.h"
 
 void metric_add(MetricList *list, const char *name, const char *unit, double value,
@@ -99,4 +100,24 @@ Status study_put_failed(Study *study, Point *point, const Error *why, Error *err
     point->status = POINT_FAILED;
     snprintf(point->message, sizeof point->message, "%.250s", why->text);
     return study_put(study, point, &(MetricList){ .count = 0 }, err);
+}
+
+Status study_put_too_large(Study *study, Point *point, size_t bytes, Error *err) {
+    char needed[32];
+    quantity_format_bytes((double)bytes, needed, sizeof needed);
+    point->status = POINT_LEFT_OUT;
+    snprintf(point->message, sizeof point->message, "would need %s of memory", needed);
+    return study_put(study, point, &(MetricList){ .count = 0 }, err);
+}
+
+Status study_refuse(const Study *study, const char *key, const Point *point, size_t tokens,
+                    size_t bytes, Error *err) {
+    char needed[32], available[32];
+    quantity_format_bytes((double)bytes, needed, sizeof needed);
+    quantity_format_bytes((double)study->memory_bytes, available, sizeof available);
+    fail(err, ERR_INPUT,
+         "%zu tokens of %s need %s and %s are available; choose fewer, or set limits.memory to "
+         "leave such points out",
+         tokens, point->label, needed, available);
+    return study_blame(study->config, key, ERR_INPUT, err);
 }

@@ -62,11 +62,19 @@ void study_say(const Study *study, const char *line);
 /* Puts the place of a key and its name before what is wrong with its value; returns status. */
 Status study_blame(const ConfigFile *config, const char *key, Status status, Error *err);
 
+/* Refuses a point of `tokens` tokens that needs more bytes than there are, at the key's place. */
+Status study_refuse(const Study *study, const char *key, const Point *point, size_t tokens,
+                    size_t bytes, Error *err);
+
+/* Stores a point as left out, with the bytes that it would need. */
+Status study_put_too_large(Study *study, Point *point, size_t bytes, Error *err);
+
 /* The contender of an error point at the size of the error layer: the model's divided by
  * error.shrink, derived from the MHA teacher. Errors: ERR_INPUT when a width is not divisible. */
 Status study_error_model(const Model *base, const Config *point, Model *out, Error *err);
 
 /* ---- the phases; `plan` checks memory and refuses before anything is written ---- */
+Status study_bytes_plan(Study *study, Error *err);
 Status study_bytes(Study *study, Error *err);
 Status study_latency_plan(Study *study, Phase phase, Error *err);
 Status study_latency(Study *study, Phase phase, Error *err);

@@ -131,6 +131,27 @@ Test(study, what_does_not_fit_is_refused_or_left_out_with_its_bytes) {
     store_run_free(&stored);
 }
 
+Test(study, a_cache_that_cannot_be_held_is_refused_or_left_out) {
+    static const char big[] = "model: Llama-2-7b-hf\ncontenders: [mha, mqa]\n"
+                              "bytes: { tokens: 16M }\n";
+    StudySummary summary;
+    Error err;
+    char text[256];
+    cr_assert_eq(run(big, "refused", (StudyOptions){ 0 }, &summary, &err), ERR_INPUT);
+    cr_assert(
+        strstr(err.text, "study.yaml:3:18: bytes.tokens: 16777216 tokens of MHA need 256 GiB"),
+        "%s", err.text);
+
+    snprintf(text, sizeof text, "%slimits: { memory: 1MiB }\n", big);
+    StoredRun stored = run_and_read(text, "left");
+    cr_assert_eq(stored.point_count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_eq(stored.points[i].point.status, POINT_LEFT_OUT);
+        cr_assert(strstr(stored.points[i].point.message, "GiB of memory"));
+    }
+    store_run_free(&stored);
+}
+
 Test(study, a_point_that_fails_is_stored_and_the_rest_goes_on) {
     static const char text[] =
         "model: Llama-3.2-1B\nphases: [error]\nerror: { shrink: 8, tokens: 32,"
