@@ -8,11 +8,18 @@
 #include "report.h"
 #include "study.h"
 
-/* runs/<name of the file without its ending> */
-static void default_folder(const char *study, char *folder, size_t size) {
+/* --out, or runs/<name of the study's file without its ending>. */
+static Status name_folder(const char *out, const char *study, char *folder, size_t size,
+                          Error *err) {
     const char *slash = strrchr(study, '/');
     const char *name = slash ? slash + 1 : study;
-    snprintf(folder, size, "runs/%.*s", (int)strcspn(name, "."), name);
+    const char *dot = strrchr(name, '.');
+    const size_t length = dot && dot != name ? (size_t)(dot - name) : strlen(name);
+    const int used = out ? snprintf(folder, size, "%s", out)
+                         : snprintf(folder, size, "runs/%.*s", (int)length, name);
+    if (used < 0 || (size_t)used >= size)
+        return fail(err, ERR_INPUT, "%.80s...: the path is too long", folder);
+    return OK;
 }
 
 static void print_progress(void *context, const char *line) {
@@ -96,10 +103,7 @@ Status cmd_run(int argc, char **argv, Error *err) {
     TRY(options_parse(&command, argc, argv, &study, &helped, err));
     if (helped) return OK;
     char folder[1024];
-    if (out)
-        snprintf(folder, sizeof folder, "%.1000s", out);
-    else
-        default_folder(study, folder, sizeof folder);
+    TRY(name_folder(out, study, folder, sizeof folder, err));
     ConfigFile *config = NULL;
     TRY(config_read(&config, study, overrides.count, overrides.value, err));
     const StudyOptions run = { .folder = folder, .resume = resume, .progress = print_progress };

@@ -10,6 +10,7 @@
 #include "buffer.h"
 #include "layer.h"
 #include "metrics.h"
+#include "textfile.h"
 
 /* Cached tokens that `expanded` rebuilds at a time: keys and values of a chunk of the small layers
  * stay in the second cache, those of the large ones in the last. */
@@ -241,7 +242,8 @@ Status forward_run(ForwardResult *result, const LayerFile *file, const ForwardPa
     Run run = {
         .file = file, .params = params, .kernels = kernels_select(params->tiers), .err = err
     };
-    Status status = check_room(file, params, err);
+    Status status = params->out ? textfile_check(params->out, err) : OK;
+    if (status == OK) status = check_room(file, params, err);
     if (status == OK) status = alloc_run(&run, err);
     if (status == OK) status = perform(&run, &draft, err);
     if (status == OK) *result = draft;

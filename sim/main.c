@@ -51,8 +51,9 @@ static Status run(int argc, char **argv, Error *err) {
         if (strcmp(argv[1], names[i]) == 0) return subcommands[i].run(argc - 1, argv + 1, err);
     }
     const char *nearest = names_nearest(argv[1], names, SUBCOMMANDS);
-    return fail(err, ERR_INPUT, "%s: no such command%s%s%s", argv[1],
-                nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+    if (nearest)
+        return fail(err, ERR_INPUT, "%.80s: no such command; did you mean %s?", argv[1], nearest);
+    return fail(err, ERR_INPUT, "%.80s: no such command; kvlab --help lists them", argv[1]);
 }
 
 int main(int argc, char **argv) {

@@ -90,6 +90,8 @@ Status options_parse(const Command *command, int argc, char **argv, const char *
             TRY(take_option(command, argc, argv, &at, err));
         } else if (!only_positional && word[0] == '-' && word[1]) {
             return fail(err, ERR_INPUT, "%s: no such option; options have two dashes", word);
+        } else if (!*word) {
+            return fail(err, ERR_INPUT, "an argument is empty; usage: kvlab %s", command->usage);
         } else if (count == command->most) {
             return fail(err, ERR_INPUT, "%s: one argument too many; usage: kvlab %s", word,
                         command->usage);

@@ -13,7 +13,27 @@ Status textfile_path(char *path, const char *folder, const char *name, Error *er
     return OK;
 }
 
+/* A rename would put the file in the place of a device, a pipe or a folder's name. */
+static Status refuse_irregular(const char *path, Error *err) {
+    struct stat found;
+    if (stat(path, &found) != 0 || S_ISREG(found.st_mode)) return OK;
+    return fail(err, ERR_INPUT, "%s: not a regular file; it is not replaced", path);
+}
+
+Status textfile_check(const char *path, Error *err) {
+    char folder[PATH_SIZE] = ".";
+    struct stat found;
+    TRY(refuse_irregular(path, err));
+    const char *slash = strrchr(path, '/');
+    if (slash && slash - path + 1 >= PATH_SIZE)
+        return fail(err, ERR_INPUT, "%.80s...: the path is too long", path);
+    if (slash) snprintf(folder, sizeof folder, "%.*s", (int)(slash - path + 1), path);
+    if (stat(folder, &found) == 0 && S_ISDIR(found.st_mode)) return OK;
+    return fail(err, ERR_INPUT, "%s: there is no folder to write it into", path);
+}
+
 Status textfile_open(TextFile *file, const char *path, Error *err) {
+    TRY(refuse_irregular(path, err));
     const int length = snprintf(file->partial, PATH_SIZE, "%s.partial", path);
     if (length < 0 || length >= PATH_SIZE)
         return fail(err, ERR_INPUT, "%.80s...: the path is too long", path);
@@ -48,7 +68,8 @@ Status textfile_make_folder(const char *folder, Error *err) {
         *at = '\0';
         struct stat found;
         if (mkdir(path, 0777) != 0 && (errno != EEXIST || stat(path, &found) != 0))
-            return fail(err, ERR_MACHINE, "cannot make the folder %s: %s", path, strerror(errno));
+            return fail(err, errno == ENOTDIR ? ERR_INPUT : ERR_MACHINE,
+                        "cannot make the folder %s: %s", path, strerror(errno));
         *at = kept;
         if (!kept) break;
     }

@@ -17,6 +17,10 @@ typedef struct {
 /* folder/name into path [PATH_SIZE]. Errors: ERR_INPUT when too long. */
 Status textfile_path(char *path, const char *folder, const char *name, Error *err);
 
+/* Can a file be written at this path: one that is there is a regular file (a device or a folder is
+ * never replaced), and one that is not has a folder to go into? Errors: ERR_INPUT. */
+Status textfile_check(const char *path, Error *err);
+
 /* Opens the neighbour `path`.partial. On success textfile_close must follow. */
 Status textfile_open(TextFile *file, const char *path, Error *err);
 

@@ -67,6 +67,20 @@ Test(check, a_wrong_study_gives_one_line_and_exit_code_2) {
     }
 }
 
+Test(check, a_wrong_command_is_answered_in_one_line) {
+    expect("", "chek", 2, "kvlab: chek: no such command; did you mean check?\n");
+    expect("", "xyzzyxyzzy", 2, "kvlab: xyzzyxyzzy: no such command; kvlab --help lists them\n");
+    expect("", "report ''", 2, "kvlab: an argument is empty; usage: kvlab report DIR [options]\n");
+}
+
+Test(check, a_folder_whose_name_is_too_long_is_refused_not_cut) {
+    char output[8192];
+    cr_assert_eq(
+        run("model: Llama-2-7b-hf\n", "run %s --out $(printf %01100d 0)", output, sizeof output),
+        2);
+    cr_assert(strstr(output, "0...: the path is too long\n"), "%s", output);
+}
+
 Test(check, what_is_printed_as_resolved_is_a_study_of_the_same_points) {
     char resolved[8192], again[8192];
     const char *text = "model: Llama-2-7b-hf\ndecode: {context: [1k, 2k]}\nphases: decode\n";

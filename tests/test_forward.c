@@ -385,6 +385,25 @@ Test(forward, the_output_written_is_the_output_compared) {
     unlink(out);
 }
 
+Test(forward, what_is_no_regular_file_is_never_replaced_by_the_output) {
+    char path[512], pipe[64];
+    LayerFile file;
+    ForwardResult r;
+    Error err = { 0 };
+    struct stat found;
+    snprintf(pipe, sizeof pipe, "/tmp/kvlab_forward_pipe_%ld", (long)getpid());
+    cr_assert_eq(mkfifo(pipe, 0600), 0);
+    cr_assert_eq(layer_file_open(&file, golden_path("mla_v3_small", path, sizeof path), &err), OK);
+    ForwardParams params = once(PATH_ABSORBED, ROW_BF16, kernels_detect());
+    params.out = pipe;
+    cr_assert_eq(forward_run(&r, &file, &params, &err), ERR_INPUT);
+    cr_assert(strstr(err.text, "not a regular file"), "%s", err.text);
+    cr_assert_eq(stat(pipe, &found), 0);
+    cr_assert(S_ISFIFO(found.st_mode));
+    layer_file_close(&file);
+    unlink(pipe);
+}
+
 /* ---- the command ---- */
 
 /* Runs the binary; its standard output, and its exit code. */
@@ -425,6 +444,8 @@ Test(forward, wrong_options_end_with_exit_code_2_and_one_line) {
         { KVLAB_TESTS "/golden/mla_v3_small.safetensors --block-tokens -4", "--block-tokens -4" },
         { KVLAB_TESTS "/golden/gqa_llama_small.safetensors --path expanded", "expanded" },
         { KVLAB_TESTS "/golden/README.md", "README.md" },
+        { KVLAB_TESTS "/golden/mla_v3_small.safetensors --out /nowhere/y", "/nowhere/y" },
+        { KVLAB_TESTS "/golden/mla_v3_small.safetensors --out /tmp/", "/tmp/: not a regular" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char output[4096];

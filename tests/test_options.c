@@ -87,6 +87,7 @@ Test(options, every_mistake_is_named) {
         { { "a", "--json=yes" }, "--json: takes no value" },
         { { "a", "-j" }, "-j: no such option; options have two dashes" },
         { { "a", "b", "c" }, "c: one argument too many; usage: kvlab try FILE [OTHER] [options]" },
+        { { "" }, "an argument is empty; usage: kvlab try FILE [OTHER] [options]" },
         { { "--json" }, "an argument is missing; usage: kvlab try FILE [OTHER] [options]" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
