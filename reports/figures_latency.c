@@ -65,8 +65,8 @@ Status figure_decode(const View *view, const char *folder, Figure *figure, Error
         figure->caption, sizeof figure->caption,
         "Time of the attention kernel of one layer for one decode step. MLA is drawn by the "
         "path over the cached latent that is fastest at the longest context; the figure of the "
-        "paths has the others. "
-        "Projections are not in it.");
+        "paths has the others. Its products with the up-projection are in the time; all other "
+        "projections are not.");
     return draw_chart(view, &slice, "attention_ns", false, "attention, one layer",
                       "cached context (tokens)", figure, folder, err);
 }
@@ -84,8 +84,8 @@ Status figure_prefill(const View *view, const char *folder, Figure *figure, Erro
              plural(slice.sequences), slice.kv_dtype, shape);
     snprintf(figure->caption, sizeof figure->caption,
              "Time of the attention kernel of one layer over a whole prompt, causal. MLA is drawn "
-             "by the path over the cached latent that is fastest at the longest prompt. "
-             "Projections are not in it.");
+             "by the path over the cached latent that is fastest at the longest prompt. Its "
+             "products with the up-projection are in the time; all other projections are not.");
     return draw_chart(view, &slice, "attention_ns", true, "attention, one layer", "prompt (tokens)",
                       figure, folder, err);
 }
@@ -110,7 +110,8 @@ Status figure_projections(const View *view, const char *folder, Figure *figure, 
              "measured: medians, bars are quartiles; %s weights; %s", slice.kv_dtype, shape);
     snprintf(figure->caption, sizeof figure->caption,
              "Time of all projections of one layer (query, key, value or latent, output) for a "
-             "number of new tokens. They do not depend on the cached context.");
+             "number of new tokens. They do not depend on the cached context. MLA's up-projection "
+             "is not here: its products are timed with the attention.");
     return draw_chart(view, &slice, "projection_ns", true, "projections, one layer", "new tokens",
                       figure, folder, err);
 }

@@ -65,7 +65,8 @@ Status figure_paths(const View *view, const char *folder, Figure *figure, Error 
     snprintf(figure->caption, sizeof figure->caption,
              "The same attention by three ways: absorbed works on the latent itself, expanded "
              "rebuilds keys and values from the latent at each call, materialised caches keys and "
-             "values of each head.");
+             "values of each head. The products with the up-projection are in absorbed and "
+             "expanded; materialised makes its own when a token is cached, outside this time.");
     Chart chart = { .scale = 1 };
     snprintf(chart.x_label, sizeof chart.x_label, "cached context (tokens)");
     Drawing d;
