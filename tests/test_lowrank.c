@@ -84,6 +84,22 @@ Test(lowrank, the_randomised_subspace_is_within_a_percent_of_the_best) {
     free(basis);
 }
 
+Test(lowrank, the_randomised_subspace_follows_its_seed) {
+    enum { TOKENS = 40, N = 1100, RANK = 4 };
+    double *y = cloud(TOKENS, N, TOKENS, 0.99, 4), *basis[3];
+    const uint64_t seeds[] = { 1, 1, 2 };
+    Error err;
+    for (size_t i = 0; i < 3; i++) {
+        basis[i] = malloc(RANK * N * sizeof **basis);
+        cr_assert_eq(lowrank_basis(TOKENS, N, y, RANK, seeds[i], basis[i], &err), OK);
+    }
+    const size_t size = RANK * N * sizeof **basis;
+    cr_assert_eq(memcmp(basis[0], basis[1], size), 0);
+    cr_assert_neq(memcmp(basis[0], basis[2], size), 0);
+    for (size_t i = 0; i < 3; i++) free(basis[i]);
+    free(y);
+}
+
 Test(lowrank, a_rank_that_cannot_be_is_refused) {
     double y[6] = { 1, 2, 3, 4, 5, 6 }, basis[36];
     Error err;

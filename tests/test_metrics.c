@@ -245,6 +245,10 @@ Test(metrics, the_percentile_is_the_smallest_that_99_in_100_do_not_exceed) {
     const ErrorMetrics m = compute(&exact, &approx);
     cr_assert_eq(m.p99_abs, 248);
     cr_assert_eq(m.max_abs, 250);
+
+    exact.tokens = 100; /* where 99 in 100 is a whole rank: 99 of 1..100 */
+    for (size_t i = 0; i < 100; i++) approx_out[i] = (float)(1 + i * 77 % 100);
+    cr_assert_eq(compute(&exact, &approx).p99_abs, 99);
 }
 
 Test(metrics, the_cosine_is_taken_a_query_at_a_time) {

@@ -223,6 +223,14 @@ Test(model, a_decode_step_costs_the_known_flops_a_context_token) {
     near(flops_per_context_token(&llama, PATH_MATERIALISED), 4 * 32 * 128, 0);
 }
 
+Test(model, new_tokens_pay_for_the_latent_once_and_expanding_pays_for_all) {
+    const Model v3 = deepseek_v3();
+    const double token = 2.0 * 128 * 512 * (128 + 128);
+    near(model_layer_flops(&v3, PATH_MATERIALISED, 1000, 3).latent, 3 * token, 0);
+    near(model_layer_flops(&v3, PATH_ABSORBED, 1000, 3).latent, 3 * token, 0);
+    near(model_layer_flops(&v3, PATH_EXPANDED, 1000, 3).latent, 1003 * token, 0);
+}
+
 Test(model, only_unmasked_pairs_are_counted) {
     const Model llama = llama2_7b();
     const double pair = 4.0 * 32 * 128;

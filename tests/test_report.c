@@ -91,6 +91,8 @@ Test(report, the_figures_hold_the_stored_numbers) {
     assert_holds("plots/bytes.tsv", "MLA-512+64\t70272\t");
     assert_holds("plots/bytes.tsv", "MHA\t3997696\t");
     assert_holds("plots/decode.tsv", "MHA\t1024\t3.3832\t");
+    /* 2 * 32768 * 1024 flop in 3.3832 ms, as many bytes */
+    assert_holds("plots/roofline.tsv", "MHA\tdecode\tmaterialised\t1024\t1\t1\t19.835");
     assert_holds("plots/sixteen.tsv", "GQA-8\t");
     assert_lacks("plots/sixteen.tsv", "MHA");
     assert_holds("plots/error.tsv", "MLA-512+64\t56.8888889\t0.083\t");

@@ -129,3 +129,33 @@ Test(study_numbers, a_warm_cache_is_one_set_under_the_roof_of_the_last_level_cac
         check_latency(&stored, &stored.points[i], false);
     store_run_free(&stored);
 }
+
+/* A latent as long as the text that it was made from holds that text whole: only another text
+ * loses values. */
+Test(study_numbers, errors_are_of_another_text_than_the_calibration) {
+    StoredRun stored = run_and_read(
+        "model: Llama-3.2-1B\nphases: [error]\n"
+        "error: { shrink: 8, tokens: 64, calibration_tokens: 64, contenders: mla-512+64 }\n",
+        "texts");
+    cr_assert_gt(value(&stored.points[0], "v_rel"), 0.1);
+    store_run_free(&stored);
+}
+
+/* What MHA loses to itself is the rounding of its cached rows. */
+Test(study_numbers, the_type_of_cached_rows_is_in_the_error) {
+    static const struct {
+        const char *type;
+        double least, most;
+    } types[] = { { "f32", 0, 1e-6 }, { "f16", 5e-5, 1e-3 }, { "bf16", 5e-4, 8e-3 } };
+    for (size_t i = 0; i < 3; i++) {
+        char text[256];
+        snprintf(text, sizeof text,
+                 "model: Llama-3.2-1B\nphases: [error]\nerror: { shrink: 8, tokens: 32,"
+                 " calibration_tokens: 32, contenders: mha, type: %s }\n",
+                 types[i].type);
+        StoredRun stored = run_and_read(text, types[i].type);
+        const double v = value(&stored.points[0], "v_rel");
+        cr_assert(types[i].least <= v && v <= types[i].most, "%s: %g", types[i].type, v);
+        store_run_free(&stored);
+    }
+}
