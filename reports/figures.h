@@ -31,6 +31,7 @@ extern const ErrorVerdict error_verdicts[ERROR_VERDICTS];
 /* What figures and findings both need of MLA's crossover. */
 typedef struct {
     double measured, closed; /* query tokens; NaN where unknown */
+    double first, last;      /* the least and most query tokens that both paths have */
     bool beyond;             /* absorbed was faster at every measured count */
     bool below;              /* expanded was faster at every measured count */
 } Crossover;

@@ -90,7 +90,7 @@ static double time_at(const View *view, Slice slice, const char *path, size_t qu
 }
 
 Crossover crossover_find(const View *view, Slice slice) {
-    Crossover found = { .measured = NAN, .closed = NAN };
+    Crossover found = { .measured = NAN, .closed = NAN, .first = NAN, .last = NAN };
     double last_gap = NAN, last_tokens = 0;
     slice.path = "absorbed";
     const StoredPoint *p;
@@ -101,15 +101,19 @@ Crossover crossover_find(const View *view, Slice slice) {
         const double tokens = (double)p->point.query_tokens;
         const double gap = log(view_value(p, "attention_ns") / expanded);
         if (!isfinite(gap)) continue;
-        if (isnan(last_gap)) found.below = gap >= 0;
+        if (isnan(last_gap)) {
+            found.below = found.beyond = true;
+            found.first = tokens;
+        }
+        found.below &= gap >= 0;
+        found.beyond &= gap < 0;
+        found.last = tokens;
         if (last_gap < 0 && gap >= 0 && isnan(found.measured))
             found.measured =
                 exp(log(last_tokens) - last_gap * log(tokens / last_tokens) / (gap - last_gap));
         last_gap = gap;
         last_tokens = tokens;
     }
-    found.beyond = last_gap < 0 && isnan(found.measured);
-    if (!isnan(found.measured)) found.below = false;
     return found;
 }
 
@@ -148,11 +152,13 @@ static void write_panel(Drawing *d, size_t index, size_t context, const Crossove
     snprintf(text, sizeof text, "%s cached tokens", tokens);
     figure_item(d, "panel_title", index, text);
     if (c->beyond)
-        snprintf(text, sizeof text, "measured: absorbed faster throughout");
+        snprintf(text, sizeof text, "measured: absorbed faster, %g to %g", c->first, c->last);
     else if (c->below)
-        snprintf(text, sizeof text, "measured: expanded faster throughout");
-    else
+        snprintf(text, sizeof text, "measured: expanded faster, %g to %g", c->first, c->last);
+    else if (isfinite(c->measured))
         snprintf(text, sizeof text, "measured (solid): %.3g", c->measured);
+    else
+        snprintf(text, sizeof text, "measured: no single crossover");
     figure_item(d, "measured_text", index, text);
     figure_number_item(d, "measured", index, isfinite(c->measured) ? c->measured : 0);
     text[0] = '\0';

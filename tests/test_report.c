@@ -412,6 +412,7 @@ Test(report, the_crossover_of_power_laws_is_found_exactly) {
 Test(report, a_crossover_outside_what_was_measured_is_not_invented) {
     const Crossover beyond = crossover_of(1000);
     cr_assert(isnan(beyond.measured) && beyond.beyond && !beyond.below);
+    cr_assert(beyond.first == 4 && beyond.last == 64);
     remove_folder();
     make_folder();
     const Crossover below = crossover_of(1);
