@@ -54,7 +54,7 @@ typedef struct {
     double low, median, high; /* sums of both (ns) */
 } Step;
 
-/* False when the contender has no projections for the point. */
+/* False when no projections of the same contender, path and new tokens were timed. */
 bool view_step(const View *view, const StoredPoint *decode, Step *step);
 
 /* What a contender divides the baseline's bytes by, NaN when no point says. */

@@ -3,13 +3,15 @@
 #include "chart.h"
 #include "figures.h"
 
-/* The projections of the point's own path, else of the contender's only one. */
+/* The projections of the same path: what a path leaves to them, as building the new token's keys
+ * for a materialised cache, differs. */
 static const StoredPoint *projections_of(const View *view, const Point *decode) {
-    Slice slice = { "projections", decode->contender,    decode->path,     NULL,
-                    ANY,           decode->query_tokens, decode->sequences };
-    const StoredPoint *p = view_first(view, &slice, "projection_ns");
-    slice.path = NULL;
-    return p ? p : view_first(view, &slice, "projection_ns");
+    Slice slice = view_slice(view, "projections", "projection_ns", true);
+    slice.contender = decode->contender;
+    slice.path = decode->path;
+    slice.query_tokens = decode->query_tokens;
+    slice.sequences = decode->sequences;
+    return view_first(view, &slice, "projection_ns");
 }
 
 bool view_step(const View *view, const StoredPoint *decode, Step *step) {

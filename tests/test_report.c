@@ -168,6 +168,7 @@ Test(report, a_decode_step_adds_its_projections_to_its_attention) {
     written();
     assert_holds("plots/step.tsv", "MHA\t1024\t13.3832\t"); /* 3.3832 ms and 10 ms */
     assert_holds("report.md", "| 10.0 ms | 3.38 ms | 13.4 ms | 25 % |");
+    assert_lacks("plots/step.tsv", "materialised"); /* its projections were not timed */
     assert_holds("report.html", "the step with its projections takes 41.1 ms, 1.56x faster");
 }
 
