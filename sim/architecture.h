@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "error.h"
+
 enum { ARCHITECTURE_LAYERS_MOST = 1024, CACHE_KINDS_MOST = 16, NO_CACHE = 255 };
 
 typedef enum {
@@ -44,21 +46,32 @@ typedef struct {
     size_t state_elements; /* KEEPS_STATE: of the state, a sequence */
     size_t conv_elements;  /* of the convolution's tail, a sequence */
     size_t state_heads;    /* heads that tensor parallelism can split the state by */
+    double parameters;     /* of the attention of one layer with one such cache */
     char rule[96];         /* the fields that say so: "layer_types, sliding_window" */
 } CacheKind;
 
-/* Parameters by part. Experts are counted once each in `experts`; what one token passes through is
- * `active`. */
+/* The parts that weights are counted, stored and sharded by. */
+typedef enum {
+    PART_EMBEDDING,
+    PART_HEAD,      /* none where it is tied to the embedding */
+    PART_ATTENTION, /* all layers: projections, norms, linear attention, index projections */
+    PART_DENSE_MLP, /* layers without experts */
+    PART_SHARED_EXPERTS,
+    PART_EXPERTS, /* each once */
+    PART_ROUTER,
+    PART_NORMS,
+    PART_DRAFT, /* all of the MTP or draft layers */
+    WEIGHT_PARTS
+} WeightPart;
+
 typedef struct {
-    double embedding, head; /* head is 0 where it is tied to the embedding */
-    double attention; /* all layers: projections, norms, linear attention, index projections */
-    double dense_mlp; /* layers without experts */
-    double shared_experts, experts, router;
-    double norms;
-    double draft;  /* all of the MTP or draft layers */
-    double total;  /* all of the above */
-    double active; /* of a token in a decode step, embedding rows aside */
+    double part[WEIGHT_PARTS];
+    double total;  /* all of them */
+    double active; /* that a token of a decode step passes through, embedding and draft aside */
 } ParameterCount;
+
+/* What a layer has besides attention. */
+typedef enum { MLP_NONE, MLP_DENSE, MLP_EXPERTS } LayerMlp;
 
 typedef struct {
     char name[128];
@@ -72,14 +85,27 @@ typedef struct {
     /* Of each layer: its kind (NO_CACHE for none) and how many caches of that kind it holds (two in
      * LongCat); draft layers follow the model's own. */
     uint8_t layer_kind[ARCHITECTURE_LAYERS_MOST], layer_caches[ARCHITECTURE_LAYERS_MOST];
-    /* Is the layer's MLP made of experts? */
-    bool layer_experts[ARCHITECTURE_LAYERS_MOST];
+    uint8_t layer_mlp[ARCHITECTURE_LAYERS_MOST]; /* LayerMlp */
     size_t draft_layers;
     ParameterCount parameters;
-    /* How the weights are stored: bits of one parameter of the quantised matrices, all scales
-     * included, and of the rest. From dtype and quantization_config. */
-    double quantised_bits, plain_bits;
+    /* How they are stored: bits of one parameter of each part, scales included. From dtype and
+     * quantization_config, or of the tensors themselves. */
+    double weight_bits[WEIGHT_PARTS];
     char weight_format[48]; /* for people: "fp8 e4m3, 128x128 blocks", "bf16", "mxfp4" */
 } Architecture;
+
+/* Reads the architecture a name stands for: a model under configs/models/, a config.json, or a
+ * folder that holds one. A field that could change the cache and is not understood is refused by
+ * its name. Errors: ERR_INPUT with file and key, the nearest name where a name is wrong. */
+Status architecture_read(Architecture *out, const char *name, Error *err);
+
+/* Elements that one cache of a kind grows by for a token of a long text: G (dk + dv), C + R, or a
+ * row for every row_tokens tokens; nothing for states, images and, once full, windows. The index
+ * key is not in it. */
+double cache_kind_elements(const CacheKind *kind);
+
+/* Bytes of the weights of one part as stored, and of all parts. */
+double architecture_part_bytes(const Architecture *model, WeightPart part);
+double architecture_weight_bytes(const Architecture *model);
 
 #endif
