@@ -1,0 +1,199 @@
+/* method.c -- specifications of methods: their three parts, and whether they fit; see method.h. */
+#include "method.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "names.h"
+
+/* ---- conversions ---- */
+
+/* How a conversion is written; # stands for a whole number from 1 to 999,999. */
+static const struct {
+    const char *form, *shown, *example;
+} conversions[] = {
+    { "model", "model", "model" },          { "mha", "mha", "mha" },
+    { "gqa-#", "gqa-G", "gqa-8" },          { "mqa", "mqa", "mqa" },
+    { "mla-#+#", "mla-C+R", "mla-512+64" },
+};
+enum { CONVERSIONS = sizeof conversions / sizeof *conversions, NUMBER_DIGITS = 6 };
+
+static bool fits_form(const char *form, const char *text) {
+    for (; *form; form++) {
+        if (*form != '#') {
+            if (*text++ != *form) return false;
+            continue;
+        }
+        const size_t digits = strspn(text, "0123456789");
+        if (digits == 0 || digits > NUMBER_DIGITS || *text == '0') return false;
+        text += digits;
+    }
+    return *text == '\0';
+}
+
+static Status conversion_check(const char *text, const char *specification, Error *err) {
+    const char *examples[CONVERSIONS];
+    char allowed[256] = "";
+    for (size_t i = 0; i < CONVERSIONS; i++) {
+        if (fits_form(conversions[i].form, text)) return OK;
+        examples[i] = conversions[i].example;
+        const size_t used = strlen(allowed);
+        snprintf(allowed + used, sizeof allowed - used, "%s%s", i ? ", " : "",
+                 conversions[i].shown);
+    }
+    const char *nearest = names_nearest(text, examples, CONVERSIONS);
+    return fail(err, ERR_INPUT, "%s: %s: no such conversion; allowed: %s%s%s%s", specification,
+                *text ? text : "nothing before the codec", allowed,
+                nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+}
+
+/* ---- the whole ---- */
+
+Status method_parse(Method *out, const char *specification, Error *err) {
+    if (strlen(specification) >= METHOD_NAME)
+        return fail(err, ERR_INPUT, "%.40s...: a method's name has at most %d bytes", specification,
+                    METHOD_NAME - 1);
+    Method draft = { 0 };
+    char rest[METHOD_NAME];
+    snprintf(draft.name, sizeof draft.name, "%s", specification);
+    snprintf(rest, sizeof rest, "%s", specification);
+    char *eviction = strchr(rest, '@');
+    if (eviction) *eviction++ = '\0';
+    char *codec = strchr(rest, '*');
+    if (codec) *codec++ = '\0';
+    if (strlen(rest) >= CONVERSION_NAME)
+        return fail(err, ERR_INPUT, "%s: a conversion's name has at most %d bytes", specification,
+                    CONVERSION_NAME - 1);
+    TRY(conversion_check(rest, specification, err));
+    TRY(codec_parse(&draft.codec, codec ? codec : "bf16", specification, err));
+    if (eviction) TRY(eviction_parse(&draft.eviction, eviction, specification, err));
+    memcpy(draft.conversion, rest, CONVERSION_NAME);
+    *out = draft;
+    return OK;
+}
+
+/* ---- does it fit? ---- */
+
+size_t method_key_values(const Method *method, const CacheShape *shape) {
+    return shape->shared && !method->codec.rope ? shape->value_dim : shape->key_dim;
+}
+
+size_t method_value_values(const Method *method, const CacheShape *shape) {
+    (void)method;
+    return shape->shared ? 0 : shape->value_dim;
+}
+
+/* The largest group that divides n values and fills whole bytes, at most `wanted`; 0 for none. */
+static size_t nearest_group(size_t n, size_t wanted, unsigned bits) {
+    for (size_t g = wanted < n ? wanted : n; g > 0; g--)
+        if (n % g == 0 && g * bits % 8 == 0) return g;
+    return 0;
+}
+
+/* Groups along the channels of a row of n values. */
+static Status check_row_group(const Method *m, const char *what, size_t n, Error *err) {
+    const Codec *c = &m->codec;
+    const size_t group = c->group ? c->group : n;
+    if (n % group == 0 && group * c->bits % 8 == 0) return OK;
+    if (n % group)
+        fail(err, ERR_INPUT, "%s: groups of %zu do not divide the %zu values of a %s", m->name,
+             group, n, what);
+    else
+        fail(err, ERR_INPUT, "%s: %zu values of %u bits fill no whole bytes", m->name, group,
+             c->bits);
+    const size_t nearest = c->kind == CODEC_INTS ? nearest_group(n, group, c->bits) : 0;
+    const size_t used = strlen(err->text);
+    if (nearest)
+        snprintf(err->text + used, sizeof err->text - used, "; did you mean g%zu?", nearest);
+    return ERR_INPUT;
+}
+
+/* Groups along the tokens of a channel, in blocks of block_tokens. */
+static Status check_token_group(const Method *m, size_t n, size_t block_tokens, Error *err) {
+    const Codec *c = &m->codec;
+    if (n * c->bits % 8)
+        return fail(err, ERR_INPUT, "%s: %zu values of %u bits fill no whole bytes", m->name, n,
+                    c->bits);
+    if (block_tokens % c->group)
+        return fail(err, ERR_INPUT,
+                    "%s: groups of %zu tokens do not divide blocks of %zu; choose block_tokens a "
+                    "multiple of %zu",
+                    m->name, c->group, block_tokens, c->group);
+    return OK;
+}
+
+static Status check_groups(const Method *m, const char *what, size_t n, bool by_channel,
+                           size_t block_tokens, Error *err) {
+    if (n == 0 || m->codec.kind == CODEC_NOMINAL) return OK;
+    return by_channel ? check_token_group(m, n, block_tokens, err)
+                      : check_row_group(m, what, n, err);
+}
+
+/* The Hadamard transform runs over blocks of the largest power of two that divides a row. */
+static Status check_rotation(const Method *m, const char *what, size_t n, Error *err) {
+    enum { BLOCK_LEAST = 16 };
+    if (!m->codec.hadamard || n % BLOCK_LEAST == 0) return OK;
+    return fail(err, ERR_INPUT,
+                "%s: a Hadamard rotation needs rows of a multiple of %d values, and a %s has %zu",
+                m->name, BLOCK_LEAST, what, n);
+}
+
+/* A codec for tensors that it is not made for. */
+static Status check_kind(const Method *m, const CacheShape *shape, Error *err) {
+    enum { TILE = 128, SMALL_TILE = 64, BITS_LEAST = 3 };
+    const Codec *c = &m->codec;
+    const bool ds_mla = strcmp(c->name, "fp8_ds_mla") == 0;
+    const bool small = strcmp(c->name, "fp8_model1") == 0;
+    const size_t tile = ds_mla ? TILE : SMALL_TILE;
+    if ((ds_mla || small) && !shape->shared)
+        return fail(err, ERR_INPUT,
+                    "%s: %s stores a latent, and this cache holds keys and values of heads; did "
+                    "you mean fp8?",
+                    m->name, c->name);
+    if ((ds_mla || small) && shape->value_dim % tile)
+        return fail(err, ERR_INPUT, "%s: %s needs a latent of a multiple of %zu values, not %zu",
+                    m->name, c->name, tile, shape->value_dim);
+    if (strcmp(c->name, "kivi") == 0 && shape->shared)
+        return fail(err, ERR_INPUT,
+                    "%s: kivi stores keys by channel and values by token, and a latent is both; "
+                    "did you mean int%u-g%zu or int%u-g%zu-channel?",
+                    m->name, c->bits, c->group, c->bits, c->group);
+    if (c->rope && !(shape->shared && shape->key_dim > shape->value_dim))
+        return fail(err, ERR_INPUT, "%s: -rope is for the rotated key beside a latent", m->name);
+    if (c->rope && c->bits < BITS_LEAST)
+        return fail(err, ERR_INPUT,
+                    "%s: %u bits of a rotated key, which every head shares; at least %d, or leave "
+                    "out -rope to keep it in bf16",
+                    m->name, c->bits, BITS_LEAST);
+    return OK;
+}
+
+/* Tokens that are evicted one by one share nothing with others. */
+static Status check_eviction(const Method *m, Error *err) {
+    const Codec *c = &m->codec;
+    const char *why = c->k_channel || c->v_channel ? "groups of tokens share a scale"
+                      : c->residual                ? "a window of newest tokens is kept apart"
+                      : c->sinks                   ? "first tokens are kept apart"
+                                                   : NULL;
+    if (m->eviction.kind == EVICT_NONE || !why) return OK;
+    return fail(err, ERR_INPUT,
+                "%s: %s evicts tokens one by one, and in this codec %s; choose one that stores "
+                "each token by itself, as int4-g32",
+                m->name, eviction_name(m->eviction.kind), why);
+}
+
+Status method_check(const Method *method, const CacheShape *shape, size_t block_tokens,
+                    Error *err) {
+    const Codec *c = &method->codec;
+    const char *key = shape->shared ? "latent" : "key";
+    const size_t key_values = method_key_values(method, shape),
+                 value_values = method_value_values(method, shape);
+    const size_t rope = c->rope ? shape->key_dim - shape->value_dim : 0;
+    TRY(check_kind(method, shape, err));
+    TRY(check_groups(method, key, key_values, c->k_channel, block_tokens, err));
+    TRY(check_groups(method, "value", value_values, c->v_channel, block_tokens, err));
+    TRY(check_rotation(method, key, key_values - rope, err));
+    TRY(check_rotation(method, "rotated key", rope, err));
+    TRY(check_rotation(method, "value", value_values, err));
+    return check_eviction(method, err);
+}
