@@ -62,6 +62,6 @@ int main(int argc, char **argv) {
     if (status == OK && (fflush(stdout) != 0 || ferror(stdout)))
         status = fail(&err, ERR_MACHINE, "cannot write to standard output");
     if (status == OK) return 0;
-    fprintf(stderr, "kvlab: %s\n", err.text);
+    fprintf(stderr, "%s\n", err.text);
     return status == ERR_INPUT ? 2 : 1;
 }

@@ -23,9 +23,9 @@ static bool find_unit(const Unit *units, size_t count, const char *suffix, doubl
 }
 
 bool quantity_count(const char *text, uint64_t *out) {
-    static const Unit units[] = {
-        { "", 1 }, { "k", 0x1p10 }, { "K", 0x1p10 }, { "M", 0x1p20 }, { "G", 0x1p30 }
-    };
+    static const Unit units[] = { { "", 1 },       { "k", 0x1p10 }, { "K", 0x1p10 },
+                                  { "m", 0x1p20 }, { "M", 0x1p20 }, { "g", 0x1p30 },
+                                  { "G", 0x1p30 } };
     if (!isdigit((unsigned char)text[0])) return false;
     char *end;
     errno = 0;

@@ -62,15 +62,15 @@ Test(check, a_wrong_study_gives_one_line_and_exit_code_2) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char line[512];
-        snprintf(line, sizeof line, "kvlab: %s\n", cases[i].line);
+        snprintf(line, sizeof line, "%s\n", cases[i].line);
         expect(cases[i].text, "check %s", 2, line);
     }
 }
 
 Test(check, a_wrong_command_is_answered_in_one_line) {
-    expect("", "chek", 2, "kvlab: chek: no such command; did you mean check?\n");
-    expect("", "xyzzyxyzzy", 2, "kvlab: xyzzyxyzzy: no such command; kvlab --help lists them\n");
-    expect("", "report ''", 2, "kvlab: an argument is empty; usage: kvlab report DIR [options]\n");
+    expect("", "chek", 2, "chek: no such command; did you mean check?\n");
+    expect("", "xyzzyxyzzy", 2, "xyzzyxyzzy: no such command; kvlab --help lists them\n");
+    expect("", "report ''", 2, "an argument is empty; usage: kvlab report DIR [options]\n");
 }
 
 Test(check, a_folder_whose_name_is_too_long_is_refused_not_cut) {
@@ -101,9 +101,8 @@ Test(describe, a_key_is_explained_in_full) {
 
 Test(describe, a_wrong_key_is_answered_with_the_nearest) {
     expect("", "describe decode.contxt", 2,
-           "kvlab: decode.contxt: no such key; did you mean decode.context?\n");
-    expect("", "describe xyzzyxyzzy", 2,
-           "kvlab: xyzzyxyzzy: no such key; kvlab describe lists them\n");
+           "decode.contxt: no such key; did you mean decode.context?\n");
+    expect("", "describe xyzzyxyzzy", 2, "xyzzyxyzzy: no such key; kvlab describe lists them\n");
 }
 
 Test(describe, the_list_names_every_key) {

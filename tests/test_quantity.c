@@ -11,6 +11,7 @@ Test(quantity, counts_take_powers_of_1024) {
     } cases[] = { { "0", 0 },          { "7", 7 },
                   { "32k", 32768 },    { "1K", 1024 },
                   { "16M", 16777216 }, { "1G", 1073741824 },
+                  { "1m", 1048576 },   { "2g", 2147483648 },
                   { "007", 7 },        { "18446744073709551615", UINT64_MAX } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint64_t value = 1;
