@@ -49,6 +49,11 @@ typedef struct {
      * peak by: `rounds` rounds, the flops they are in *flops; the value returned depends on all of
      * them. */
     float (*fma_rounds)(size_t rounds, double *flops);
+
+    /* The same of dot products of bf16 pairs and of int8 quadruples, in the machine's own
+     * instruction; NULL where no tier of the table has one. */
+    float (*dot_bf16_rounds)(size_t rounds, double *flops);
+    float (*dot_int8_rounds)(size_t rounds, double *flops);
 } Kernels;
 
 typedef struct {

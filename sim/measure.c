@@ -87,28 +87,31 @@ static Status take_sample(Series *series, double (*now_ns)(void), const MeasureC
     return OK;
 }
 
+/* Rounds of one sample each: until all are done, each leaving when it is, or until the first is. */
 static Status take_all(Series *series, double (*now_ns)(void), const MeasureParams *params,
-                       size_t count, const MeasureCase *cases, Error *err) {
+                       size_t count, const MeasureCase *cases, bool first_decides, Error *err) {
     for (size_t i = 0; i < count; i++) cases[i].run(cases[i].context, 0);
     bool busy = true;
     while (busy) {
         busy = false;
         for (size_t i = 0; i < count; i++) {
-            if (is_done(&series[i], params)) continue;
+            if (!first_decides && is_done(&series[i], params)) continue;
             TRY(take_sample(&series[i], now_ns, &cases[i], err));
             busy = true;
         }
+        if (first_decides) busy = !is_done(&series[0], params);
     }
     return OK;
 }
 
-Status measure_cases_by(double (*now_ns)(void), const MeasureParams *params, size_t count,
-                        const MeasureCase *cases, Measurement *results, Error *err) {
+static Status measure(double (*now_ns)(void), const MeasureParams *params, size_t count,
+                      const MeasureCase *cases, bool first_decides, Measurement *results,
+                      Error *err) {
     Series *series = NULL;
     Measurement *drafts = NULL;
     Status status = BUFFER(&series, count, "series", err);
     if (status == OK) status = BUFFER(&drafts, count, "measurements", err);
-    if (status == OK) status = take_all(series, now_ns, params, count, cases, err);
+    if (status == OK) status = take_all(series, now_ns, params, count, cases, first_decides, err);
     for (size_t i = 0; i < count && status == OK; i++) {
         drafts[i] =
             (Measurement){ .samples_ns = series[i].samples_ns, .samples = series[i].samples };
@@ -121,9 +124,25 @@ Status measure_cases_by(double (*now_ns)(void), const MeasureParams *params, siz
     return status;
 }
 
+Status measure_cases_by(double (*now_ns)(void), const MeasureParams *params, size_t count,
+                        const MeasureCase *cases, Measurement *results, Error *err) {
+    return measure(now_ns, params, count, cases, false, results, err);
+}
+
 Status measure_cases(const MeasureParams *params, size_t count, const MeasureCase *cases,
                      Measurement *results, Error *err) {
     return measure_cases_by(measure_now_ns, params, count, cases, results, err);
+}
+
+Status measure_beside(const MeasureParams *params, const MeasureCase *timed,
+                      const MeasureCase *yardstick, Measurement *result, Measurement *beside,
+                      Error *err) {
+    const MeasureCase cases[] = { *timed, *yardstick };
+    Measurement results[2];
+    TRY(measure(measure_now_ns, params, 2, cases, true, results, err));
+    *result = results[0];
+    *beside = results[1];
+    return OK;
 }
 
 void measure_free(Measurement *result) {

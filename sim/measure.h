@@ -44,6 +44,11 @@ Status measure_cases(const MeasureParams *params, size_t count, const MeasureCas
 /* The same by another clock, for tests. */
 Status measure_cases_by(double (*now_ns)(void), const MeasureParams *params, size_t count,
                         const MeasureCase *cases, Measurement *results, Error *err);
+/* Times a case and, in turns with it, a yardstick: one sample of each a round, until the case has
+ * its samples and seconds. Both then saw the same machine, however it drifted. */
+Status measure_beside(const MeasureParams *params, const MeasureCase *timed,
+                      const MeasureCase *yardstick, Measurement *result, Measurement *beside,
+                      Error *err);
 void measure_free(Measurement *result);
 
 /* Fills the summary of a result from its samples (at least one): quantiles by linear interpolation

@@ -143,3 +143,23 @@ Test(measure, the_real_clock_sees_a_longer_call_as_longer) {
     measure_free(&results[0]);
     measure_free(&results[1]);
 }
+
+static void count_call(void *context, size_t i) {
+    (void)i;
+    ++*(size_t *)context;
+}
+
+Test(measure, a_yardstick_takes_as_many_samples_as_the_case_beside_it) {
+    double slow = 100e3;
+    size_t calls = 0;
+    const MeasureCase timed = { spin, &slow }, yardstick = { count_call, &calls };
+    Measurement result, beside;
+    Error err;
+    const MeasureParams params = { .min_samples = 10, .min_seconds = 0.002 };
+    cr_assert_eq(measure_beside(&params, &timed, &yardstick, &result, &beside, &err), OK);
+    cr_assert_geq(result.samples, 10);
+    cr_assert_eq(beside.samples, result.samples);
+    cr_assert_eq(calls, result.samples + 1, "one warm-up");
+    measure_free(&result);
+    measure_free(&beside);
+}

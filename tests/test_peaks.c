@@ -35,8 +35,37 @@ Test(peaks, take_the_best_tier_of_the_mask) {
     cr_assert_gt(measure(avx2, 1).fma_f32_gflops, 2 * measure(1, 1).fma_f32_gflops);
 }
 
-Test(peaks, of_instructions_that_no_tier_has_are_zero) {
+Test(peaks, of_instructions_that_the_mask_lacks_are_zero) {
     const Peaks peaks = measure(1, 1);
     cr_assert_eq(peaks.dot_bf16_gflops, 0);
     cr_assert_eq(peaks.dot_int8_gops, 0);
+}
+
+Test(peaks, read_every_whole_step_of_each_slice_once) {
+    enum { WORDS = 1000 };
+    static uint64_t words[WORDS];
+    uint64_t whole = 0, halves = 0;
+    for (size_t i = 0; i < WORDS; i++) {
+        words[i] = i * i + 1;
+        if (i < WORDS / 16 * 16) whole += words[i];
+        if (i < 2 * (WORDS / 2 / 16 * 16)) halves += words[i];
+    }
+    cr_assert_eq(peaks_read(1, words, sizeof words), whole);
+    cr_assert_eq(peaks_read(2, words, sizeof words), halves);
+}
+
+Test(peaks, compute_rounds_on_every_thread_and_nothing_without_the_instruction) {
+    Kernels kernels = kernels_select(0);
+    const double one = peaks_compute(&kernels, PEAK_FMA_F32, 1, 1000);
+    cr_assert_gt(one, 0);
+    cr_assert_eq(peaks_compute(&kernels, PEAK_FMA_F32, 2, 1000), 2 * one);
+    kernels.dot_bf16_rounds = NULL;
+    cr_assert_eq(peaks_compute(&kernels, PEAK_DOT_BF16, 2, 1000), 0);
+}
+
+Test(peaks, rates_go_by_their_kind) {
+    const Peaks peaks = { .fma_f32_gflops = 1, .dot_bf16_gflops = 2, .dot_int8_gops = 4 };
+    cr_assert_eq(peaks_rate(&peaks, PEAK_FMA_F32), 1);
+    cr_assert_eq(peaks_rate(&peaks, PEAK_DOT_BF16), 2);
+    cr_assert_eq(peaks_rate(&peaks, PEAK_DOT_INT8), 4);
 }

@@ -182,6 +182,10 @@ void json_put(Json *object, const char *key, Json *value) {
     if (json_object_set_new(object, key, value) != 0) incomplete = true;
 }
 
+Json *json_new_string(const char *text) {
+    return json_string(text);
+}
+
 void json_put_string(Json *object, const char *key, const char *value) {
     json_put(object, key, json_string(value));
 }
@@ -202,10 +206,14 @@ void json_append(Json *array, Json *value) {
     if (json_array_append_new(array, value) != 0) incomplete = true;
 }
 
-Status json_print(const Json *json, Error *err) {
+Status json_write(const Json *json, FILE *out, Error *err) {
     if (incomplete) return fail(err, ERR_MACHINE, "out of memory: the JSON document");
-    if (json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) != 0)
-        return fail(err, ERR_MACHINE, "cannot write JSON to standard output");
-    putchar('\n');
+    if (json_dumpf(json, out, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) != 0)
+        return fail(err, ERR_MACHINE, "cannot write the JSON document");
+    fputc('\n', out);
     return OK;
+}
+
+Status json_print(const Json *json, Error *err) {
+    return json_write(json, stdout, err);
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "error.h"
 
@@ -47,8 +48,10 @@ void json_put_number(Json *object, const char *key, double value); /* null when 
 void json_put_whole(Json *object, const char *key, long long value);
 void json_put_bool(Json *object, const char *key, bool value);
 void json_append(Json *array, Json *value);
+Json *json_new_string(const char *text);
 
-/* The document on standard output with a final newline. */
+/* The document with a final newline, into a file, or on standard output. Errors: ERR_MACHINE. */
+Status json_write(const Json *json, FILE *out, Error *err);
 Status json_print(const Json *json, Error *err);
 
 #endif
