@@ -6,7 +6,6 @@
 #include "metrics.h"
 
 #include <math.h>
-#include <stdint.h>
 #include <string.h>
 
 #include "buffer.h"
@@ -19,14 +18,20 @@ static double relative(double a, double b) {
     return a == 0 ? 0 : sqrt(a / b);
 }
 
+static double squared_difference(size_t n, const float *a, const double *b) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
+    return sum;
+}
+
+static double squared(size_t n, const double *b) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += b[i] * b[i];
+    return sum;
+}
+
 double metrics_relative(size_t n, const float *a, const double *b) {
-    double difference = 0, size = 0;
-    for (size_t i = 0; i < n; i++) {
-        const double d = a[i] - b[i];
-        difference += d * d;
-        size += b[i] * b[i];
-    }
-    return relative(difference, size);
+    return relative(squared_difference(n, a, b), squared(n, b));
 }
 
 double metrics_max_abs(size_t n, const float *a, const double *b) {
@@ -41,19 +46,14 @@ double metrics_max_abs(size_t n, const float *a, const double *b) {
 
 /* ---- outputs ---- */
 
-static double cosine_difference(size_t n, const float *a, const double *b) {
-    double difference = 0, sizes = 0;
-    for (size_t i = 0; i < n; i++) {
-        /* 1 - 2<a,b> / (<a,a> + <b,b>) without its cancellation. */
-        const double d = a[i] - b[i];
-        difference += d * d;
-        sizes += (double)a[i] * a[i] + b[i] * b[i];
-    }
-    return sizes == 0 ? 0 : difference / sizes;
+static double squared_f32(size_t n, const float *a) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)a[i] * a[i];
+    return sum;
 }
 
-/* 1 - the mean over rows of cos(a, b). A row that is nothing points where another nothing does. */
-static double mean_cosine_loss(size_t rows, size_t width, const float *a, const double *b) {
+/* The sum over rows of 1 - cos(a, b). A row that is nothing points where another nothing does. */
+static double cosine_loss(size_t rows, size_t width, const float *a, const double *b) {
     double loss = 0;
     for (size_t r = 0; r < rows; r++) {
         double ab = 0, aa = 0, bb = 0;
@@ -65,48 +65,34 @@ static double mean_cosine_loss(size_t rows, size_t width, const float *a, const 
         if (aa == 0 && bb == 0) continue;
         loss += aa == 0 || bb == 0 ? 1 : 1 - ab / (sqrt(aa) * sqrt(bb));
     }
-    return rows ? loss / (double)rows : 0;
+    return loss;
 }
 
-static uint32_t difference_bits(float a, double b) {
-    const float difference = (float)fabs(a - b);
-    uint32_t bits;
-    memcpy(&bits, &difference, sizeof bits);
-    return bits;
-}
+/* Absolute differences are counted by the leading bits of their floats, which sort as their values
+ * do: the exponent and MANTISSA_BITS of the mantissa. */
+enum { MANTISSA_BITS = 11, CUT_BITS = 23 - MANTISSA_BITS, BINS = 1 << (31 - CUT_BITS) };
 
-/* The bin in which the count reaches *rank; *rank becomes the rank within it. */
-static uint32_t bin_of_rank(const size_t *counts, size_t *rank) {
-    uint32_t bin = 0;
-    while (*rank >= counts[bin]) *rank -= counts[bin++];
-    return bin;
-}
-
-/* The smallest |a - b| (as float) that at least PERCENTILE of all do not exceed. Floats that are
- * not negative sort as their bits do: the upper half of the bits is found by counting, then the
- * lower half among those. */
-static Status percentile(size_t n, const float *a, const double *b, double *out, Error *err) {
-    enum { BINS = 1 << 16 };
-    if (n == 0) {
-        *out = 0;
-        return OK;
-    }
-    size_t *counts, *low_counts;
-    TRY(BUFFER(&counts, 2 * (size_t)BINS, "counts", err));
-    low_counts = counts + BINS;
-    size_t rank = (size_t)ceil(PERCENTILE * (double)n) - 1;
-    for (size_t i = 0; i < n; i++) counts[difference_bits(a[i], b[i]) >> 16]++;
-    const uint32_t high = bin_of_rank(counts, &rank);
+static void count_differences(size_t n, const float *a, const double *b, uint64_t *counts) {
     for (size_t i = 0; i < n; i++) {
-        const uint32_t bits = difference_bits(a[i], b[i]);
-        if (bits >> 16 == high) low_counts[bits & (BINS - 1)]++;
+        const float difference = (float)fabs(a[i] - b[i]);
+        uint32_t bits;
+        memcpy(&bits, &difference, sizeof bits);
+        counts[bits >> CUT_BITS]++;
     }
-    const uint32_t bits = high << 16 | bin_of_rank(low_counts, &rank);
-    buffer_free(counts);
+}
+
+/* The least difference that at least PERCENTILE of all do not exceed, cut to its bin. */
+static double percentile(const uint64_t *counts) {
+    uint64_t total = 0, seen = 0;
+    for (size_t i = 0; i < BINS; i++) total += counts[i];
+    if (total == 0) return 0;
+    const uint64_t rank = (uint64_t)ceil(PERCENTILE * (double)total);
+    uint32_t bin = 0;
+    while ((seen += counts[bin]) < rank) bin++;
+    const uint32_t bits = bin << CUT_BITS;
     float difference;
     memcpy(&difference, &bits, sizeof difference);
-    *out = difference;
-    return OK;
+    return difference;
 }
 
 /* ---- logits and probabilities ---- */
@@ -124,15 +110,18 @@ static void centre(size_t n, double *x) {
     for (size_t i = 0; i < n; i++) x[i] -= mean;
 }
 
+/* Logits of -INFINITY are not seen; where none is seen all probabilities are 0. */
 static void softmax(size_t n, double *x) {
-    double max = x[0], sum = 0;
-    for (size_t i = 1; i < n; i++) max = fmax(max, x[i]);
-    for (size_t i = 0; i < n; i++) sum += x[i] = exp(x[i] - max);
-    for (size_t i = 0; i < n; i++) x[i] /= sum;
+    double max = -INFINITY, sum = 0;
+    for (size_t i = 0; i < n; i++) max = fmax(max, x[i]);
+    for (size_t i = 0; i < n; i++) sum += x[i] = x[i] == -INFINITY ? 0 : exp(x[i] - max);
+    for (size_t i = 0; i < n && sum != 0; i++) x[i] /= sum;
 }
 
-/* Adds one row of n visible logits, exact and approximate; both are overwritten. */
-static void add_row(HeadSums *sums, size_t n, double *exact, double *approx) {
+/* Adds one row of n visible logits, exact and approximate; both are overwritten. kept: bits of the
+ * tokens that the approximation sees, or NULL. */
+static void add_row(HeadSums *sums, size_t n, double *exact, double *approx,
+                    const unsigned char *kept) {
     centre(n, exact);
     centre(n, approx);
     for (size_t i = 0; i < n; i++) {
@@ -140,6 +129,8 @@ static void add_row(HeadSums *sums, size_t n, double *exact, double *approx) {
         sums->logit_difference += d * d;
         sums->logit_size += exact[i] * exact[i];
     }
+    for (size_t i = 0; kept && i < n; i++)
+        if (!(kept[i / 8] >> i % 8 & 1)) approx[i] = -INFINITY;
     softmax(n, exact);
     softmax(n, approx);
     double distance = 0;
@@ -164,66 +155,117 @@ static double dot_f32(size_t n, const float *x, const float *y) {
     return sum;
 }
 
+static const unsigned char *kept_row(const Reference *e, const Approximation *a, size_t h,
+                                     size_t i) {
+    if (!a->kept) return NULL;
+    const size_t head = h / (e->heads / a->kept_heads);
+    return a->kept + (head * e->queries + i) * ((e->tokens + 7) / 8);
+}
+
 /* All queries of one head; rows [2 * tokens] is room for two rows of logits. */
 static void add_head(HeadSums *sums, const Reference *e, const Approximation *a, size_t h,
                      double *rows) {
-    const size_t g = h / (e->heads / e->kv_heads);
+    const size_t g = h / (e->heads / e->kv_heads), first = e->tokens - e->queries;
     double *exact = rows, *approx = rows + e->tokens;
-    for (size_t i = 0; i < e->tokens; i++) {
+    for (size_t i = 0; i < e->queries; i++) {
         const double *q = e->q + (i * e->heads + h) * e->key_dim;
         const float *q_rot = a->q_rot + (i * e->heads + h) * a->key_dim;
-        for (size_t t = 0; t <= i; t++) {
+        for (size_t t = 0; t <= first + i; t++) {
             exact[t] = e->scale * dot(e->key_dim, q, e->k + (t * e->kv_heads + g) * e->key_dim);
             approx[t] =
                 a->scale * dot_f32(a->key_dim, q_rot, a->k_rot + (t * e->heads + h) * a->key_dim);
         }
-        add_row(sums, i + 1, exact, approx);
+        add_row(sums, first + i + 1, exact, approx, kept_row(e, a, h, i));
     }
 }
 
-static Status compare_logits(ErrorMetrics *metrics, const Reference *e, const Approximation *a,
-                             Error *err) {
-    HeadSums *sums = NULL;
+static Status add_logits(ErrorSums *sums, const Reference *e, const Approximation *a, Error *err) {
+    HeadSums *heads = NULL;
     double *rows = NULL;
-    Status status = BUFFER(&sums, e->heads, "sums", err);
+    Status status = BUFFER(&heads, e->heads, "sums", err);
     if (status == OK) status = BUFFER(&rows, 2 * e->heads * e->tokens, "rows of logits", err);
     if (status == OK) {
-        HeadSums total = { 0 };
 #pragma omp parallel for schedule(dynamic)
-        for (size_t h = 0; h < e->heads; h++) add_head(&sums[h], e, a, h, rows + 2 * h * e->tokens);
+        for (size_t h = 0; h < e->heads; h++)
+            add_head(&heads[h], e, a, h, rows + 2 * h * e->tokens);
         for (size_t h = 0; h < e->heads; h++) {
-            total.logit_difference += sums[h].logit_difference;
-            total.logit_size += sums[h].logit_size;
-            total.kl += sums[h].kl;
-            total.tv += sums[h].tv;
+            sums->logits.difference += heads[h].logit_difference;
+            sums->logits.size += heads[h].logit_size;
+            sums->kl += heads[h].kl;
+            sums->tv += heads[h].tv;
         }
-        const double count = e->tokens ? (double)(e->heads * e->tokens) : 1;
-        metrics->logit_rel = relative(total.logit_difference, total.logit_size);
-        metrics->attn_kl = total.kl / count;
-        metrics->attn_tv = total.tv / count;
+        sums->attended += (double)(e->heads * e->queries);
+        sums->logits.given = true;
     }
     buffer_free(rows);
-    buffer_free(sums);
+    buffer_free(heads);
     return status;
+}
+
+/* ---- the sums ---- */
+
+/* Adds n values to the sums of a metric where the approximation has them. */
+#define ADD(sums, n, approx, exact)                                                                \
+    do {                                                                                           \
+        if (!(approx)) break;                                                                      \
+        (sums).difference += squared_difference((n), (approx), (exact));                           \
+        (sums).size += squared((n), (exact));                                                      \
+        (sums).given = true;                                                                       \
+    } while (0)
+
+static void add_outputs(ErrorSums *sums, const Reference *exact, const float *out) {
+    const size_t width = exact->heads * exact->value_dim, n = exact->queries * width;
+    const double most = metrics_max_abs(n, out, exact->out);
+    sums->cosine_loss += cosine_loss(exact->queries, width, out, exact->out);
+    sums->cosines += (double)exact->queries;
+    sums->cos_sizes += squared_f32(n, out) + squared(n, exact->out);
+    sums->max_abs = isnan(most) || isnan(sums->max_abs) ? NAN : fmax(sums->max_abs, most);
+    count_differences(n, out, exact->out, sums->abs_counts);
+}
+
+Status metrics_add(ErrorSums *sums, const Reference *exact, const Approximation *approx,
+                   Error *err) {
+    const size_t heads = exact->tokens * exact->kv_heads;
+    if (!sums->abs_counts) TRY(BUFFER(&sums->abs_counts, BINS, "counts", err));
+    if (approx->q_rot && approx->k_rot) TRY(add_logits(sums, exact, approx, err));
+    ADD(sums->y, exact->queries * exact->hidden, approx->y, exact->y);
+    ADD(sums->k, heads * exact->key_dim, approx->k_pre, exact->k_pre);
+    ADD(sums->v, heads * exact->value_dim, approx->v, exact->v);
+    ADD(sums->out, exact->queries * exact->heads * exact->value_dim, approx->out, exact->out);
+    if (approx->out) add_outputs(sums, exact, approx->out);
+    return OK;
+}
+
+ErrorMetrics metrics_of(const ErrorSums *s) {
+#define RELATIVE(sums) ((sums).given ? relative((sums).difference, (sums).size) : NAN)
+    const double attended = s->attended > 0 ? s->attended : 1,
+                 cosines = s->cosines > 0 ? s->cosines : 1;
+    ErrorMetrics m = { .y_rel = RELATIVE(s->y),
+                       .out_rel = RELATIVE(s->out),
+                       .k_rel = RELATIVE(s->k),
+                       .v_rel = RELATIVE(s->v),
+                       .logit_rel = RELATIVE(s->logits) };
+#undef RELATIVE
+    m.attn_kl = s->logits.given ? s->kl / attended : NAN;
+    m.attn_tv = s->logits.given ? s->tv / attended : NAN;
+    m.out_cos = s->out.given ? s->cosine_loss / cosines : NAN;
+    /* 1 - 2<a,b> / (<a,a> + <b,b>) without its cancellation. */
+    m.cos_diff = !s->out.given ? NAN : s->cos_sizes == 0 ? 0 : s->out.difference / s->cos_sizes;
+    m.max_abs = s->out.given ? s->max_abs : NAN;
+    m.p99_abs = s->out.given ? percentile(s->abs_counts) : NAN;
+    return m;
+}
+
+void metrics_free(ErrorSums *sums) {
+    buffer_free(sums->abs_counts);
+    *sums = (ErrorSums){ 0 };
 }
 
 Status metrics_compute(ErrorMetrics *metrics, const Reference *exact, const Approximation *approx,
                        Error *err) {
-    const size_t keys = exact->tokens * exact->kv_heads * exact->key_dim,
-                 values = exact->tokens * exact->kv_heads * exact->value_dim,
-                 width = exact->heads * exact->value_dim, outs = exact->tokens * width;
-    ErrorMetrics m = { NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN };
-    if (approx->y) m.y_rel = metrics_relative(exact->tokens * exact->hidden, approx->y, exact->y);
-    if (approx->k_pre) m.k_rel = metrics_relative(keys, approx->k_pre, exact->k_pre);
-    if (approx->v) m.v_rel = metrics_relative(values, approx->v, exact->v);
-    if (approx->out) {
-        m.out_rel = metrics_relative(outs, approx->out, exact->out);
-        m.out_cos = mean_cosine_loss(exact->tokens, width, approx->out, exact->out);
-        m.cos_diff = cosine_difference(outs, approx->out, exact->out);
-        m.max_abs = metrics_max_abs(outs, approx->out, exact->out);
-        TRY(percentile(outs, approx->out, exact->out, &m.p99_abs, err));
-    }
-    if (approx->q_rot && approx->k_rot) TRY(compare_logits(&m, exact, approx, err));
-    *metrics = m;
-    return OK;
+    ErrorSums sums = { 0 };
+    const Status status = metrics_add(&sums, exact, approx, err);
+    if (status == OK) *metrics = metrics_of(&sums);
+    metrics_free(&sums);
+    return status;
 }

@@ -39,7 +39,8 @@ static void rmsnorm(size_t n, double eps, const float *weight, double *x) {
     for (size_t i = 0; i < n; i++) x[i] *= factor * weight[i];
 }
 
-/* Rotates the part from `first` on of each of `heads` heads, for all tokens. */
+/* Rotates the part from `first` on of each of `heads` heads; the table begins at the first token.
+ */
 static void rotate(const Model *model, size_t tokens, size_t heads, size_t width, size_t first,
                    const double *table, double *x) {
     if (!model->rope.dim) return;
@@ -49,13 +50,18 @@ static void rotate(const Model *model, size_t tokens, size_t heads, size_t width
                             x + (t * heads + h) * width + first);
 }
 
+/* The hidden states of the tokens that ask. */
+static const double *asking(const Reference *r, const double *x) {
+    return x + (r->tokens - r->queries) * r->hidden;
+}
+
 static Status project_heads(Reference *r, const Model *m, const LayerWeights *w, const double *x,
                             Error *err) {
     const size_t d = m->key_dim;
-    TRY(linear(r->tokens, m->heads * d, m->hidden, x, w->q, w->q_bias, r->q, err));
+    TRY(linear(r->queries, m->heads * d, m->hidden, asking(r, x), w->q, w->q_bias, r->q, err));
     TRY(linear(r->tokens, m->kv_heads * d, m->hidden, x, w->k, w->k_bias, r->k, err));
     TRY(linear(r->tokens, m->kv_heads * m->value_dim, m->hidden, x, w->v, w->v_bias, r->v, err));
-    for (size_t i = 0; i < r->tokens * m->heads && w->q_norm; i++)
+    for (size_t i = 0; i < r->queries * m->heads && w->q_norm; i++)
         rmsnorm(d, m->rms_norm_eps, w->q_norm, r->q + i * d);
     for (size_t i = 0; i < r->tokens * m->kv_heads && w->k_norm; i++)
         rmsnorm(d, m->rms_norm_eps, w->k_norm, r->k + i * d);
@@ -64,7 +70,7 @@ static Status project_heads(Reference *r, const Model *m, const LayerWeights *w,
 
 /* What lies between the products of MLA. */
 typedef struct {
-    double *query;      /* [tokens, Q] */
+    double *query;      /* [queries, Q] */
     double *row;        /* [tokens, C + R] as projected */
     double *latent;     /* [tokens, C] normalised */
     double *key_values; /* [tokens, H, P + V] */
@@ -72,12 +78,11 @@ typedef struct {
 
 static Status project_mla_query(Reference *r, const Model *m, const LayerWeights *w,
                                 const double *x, double *query, Error *err) {
-    const size_t width = m->heads * m->key_dim, rank = m->q_lora_rank;
-    if (!rank) return linear(r->tokens, width, m->hidden, x, w->q, w->q_bias, r->q, err);
-    TRY(linear(r->tokens, rank, m->hidden, x, w->q_a, w->q_a_bias, query, err));
-    for (size_t t = 0; t < r->tokens; t++)
-        rmsnorm(rank, LATENT_NORM_EPS, w->q_a_norm, query + t * rank);
-    return linear(r->tokens, width, rank, query, w->q_b, NULL, r->q, err);
+    const size_t width = m->heads * m->key_dim, rank = m->q_lora_rank, rows = r->queries;
+    if (!rank) return linear(rows, width, m->hidden, asking(r, x), w->q, w->q_bias, r->q, err);
+    TRY(linear(rows, rank, m->hidden, asking(r, x), w->q_a, w->q_a_bias, query, err));
+    for (size_t t = 0; t < rows; t++) rmsnorm(rank, LATENT_NORM_EPS, w->q_a_norm, query + t * rank);
+    return linear(rows, width, rank, query, w->q_b, NULL, r->q, err);
 }
 
 static Status project_mla(Reference *r, const Model *m, const LayerWeights *w, const double *x,
@@ -104,7 +109,7 @@ static Status project_mla(Reference *r, const Model *m, const LayerWeights *w, c
 static Status project_latent(Reference *r, const Model *m, const LayerWeights *w, const double *x,
                              Error *err) {
     Latents l = { 0 };
-    Status status = BUFFER(&l.query, r->tokens * m->q_lora_rank, "query latents", err);
+    Status status = BUFFER(&l.query, r->queries * m->q_lora_rank, "query latents", err);
     if (status == OK)
         status = BUFFER(&l.row, r->tokens * (m->kv_lora_rank + m->rope_dim), "latents", err);
     if (status == OK) status = BUFFER(&l.latent, r->tokens * m->kv_lora_rank, "latents", err);
@@ -162,12 +167,12 @@ void reference_attention(size_t q_tokens, size_t first, size_t heads, size_t kv_
 
 static Status alloc(Reference *r, Error *err) {
     const size_t rows = r->tokens, keys = rows * r->kv_heads * r->key_dim;
-    TRY(BUFFER(&r->q, rows * r->heads * r->key_dim, "reference queries", err));
+    TRY(BUFFER(&r->q, r->queries * r->heads * r->key_dim, "reference queries", err));
     TRY(BUFFER(&r->k, keys, "reference keys", err));
     TRY(BUFFER(&r->k_pre, keys, "reference keys before RoPE", err));
     TRY(BUFFER(&r->v, rows * r->kv_heads * r->value_dim, "reference values", err));
-    TRY(BUFFER(&r->out, rows * r->heads * r->value_dim, "reference outputs", err));
-    return BUFFER(&r->y, rows * r->hidden, "reference results", err);
+    TRY(BUFFER(&r->out, r->queries * r->heads * r->value_dim, "reference outputs", err));
+    return BUFFER(&r->y, r->queries * r->hidden, "reference results", err);
 }
 
 static Status run(Reference *r, const Model *m, const LayerWeights *w, const double *x,
@@ -178,18 +183,24 @@ static Status run(Reference *r, const Model *m, const LayerWeights *w, const dou
     else
         TRY(project_heads(r, m, w, x, err));
     memcpy(r->k_pre, r->k, r->tokens * r->kv_heads * r->key_dim * sizeof *r->k);
-    const size_t rotated_from = mla ? m->nope_dim : 0;
-    rotate(m, r->tokens, r->heads, r->key_dim, rotated_from, table, r->q);
+    const size_t rotated_from = mla ? m->nope_dim : 0, first = r->tokens - r->queries;
+    rotate(m, r->queries, r->heads, r->key_dim, rotated_from, table + first * m->rope.dim, r->q);
     rotate(m, r->tokens, r->kv_heads, r->key_dim, rotated_from, table, r->k);
-    reference_attention(r->tokens, 0, r->heads, r->kv_heads, r->key_dim, r->value_dim, r->scale,
-                        r->q, r->k, r->v, r->out);
-    return linear(r->tokens, r->hidden, r->heads * r->value_dim, r->out, w->o, w->o_bias, r->y,
+    reference_attention(r->queries, first, r->heads, r->kv_heads, r->key_dim, r->value_dim,
+                        r->scale, r->q, r->k, r->v, r->out);
+    return linear(r->queries, r->hidden, r->heads * r->value_dim, r->out, w->o, w->o_bias, r->y,
                   err);
 }
 
 Status reference_run(Reference *reference, const Model *model, const LayerWeights *weights,
                      size_t tokens, const float *x, Error *err) {
+    return reference_run_last(reference, model, weights, tokens, tokens, x, err);
+}
+
+Status reference_run_last(Reference *reference, const Model *model, const LayerWeights *weights,
+                          size_t tokens, size_t queries, const float *x, Error *err) {
     Reference draft = { .tokens = tokens,
+                        .queries = queries < tokens ? queries : tokens,
                         .heads = model->heads,
                         .kv_heads = model->kind == ATTENTION_MLA ? model->heads : model->kv_heads,
                         .key_dim = model->key_dim,

@@ -14,6 +14,7 @@ static double hand_out[] = { 3, 4 }, hand_y[] = { 0, 2 };
 
 static Reference hand(void) {
     return (Reference){ .tokens = 2,
+                        .queries = 2,
                         .heads = 1,
                         .kv_heads = 1,
                         .key_dim = 1,
@@ -237,7 +238,7 @@ Test(metrics, the_percentile_is_the_smallest_that_99_in_100_do_not_exceed) {
     double out[N] = { 0 };
     float approx_out[N];
     Reference exact = hand();
-    exact.tokens = N;
+    exact.tokens = exact.queries = N;
     exact.out = out;
     /* Differences 1..250 out of order, signs mixed: rank ceil(247.5) = 248. */
     for (size_t i = 0; i < N; i++) approx_out[i] = (float)(1 + i * 77 % N) * (i % 2 ? 1.0f : -1.0f);
@@ -246,7 +247,7 @@ Test(metrics, the_percentile_is_the_smallest_that_99_in_100_do_not_exceed) {
     cr_assert_eq(m.p99_abs, 248);
     cr_assert_eq(m.max_abs, 250);
 
-    exact.tokens = 100; /* where 99 in 100 is a whole rank: 99 of 1..100 */
+    exact.tokens = exact.queries = 100; /* where 99 in 100 is a whole rank: 99 of 1..100 */
     for (size_t i = 0; i < 100; i++) approx_out[i] = (float)(1 + i * 77 % 100);
     cr_assert_eq(compute(&exact, &approx).p99_abs, 99);
 }
@@ -256,7 +257,7 @@ Test(metrics, the_cosine_is_taken_a_query_at_a_time) {
     double out[] = { 1, 0, 1, 0, 0, 0, 1, 1 };
     const float approx_out[] = { -5, 0, 0, 2, 0, 0, 0, 0 };
     Reference exact = hand();
-    exact.tokens = 4;
+    exact.tokens = exact.queries = 4;
     exact.value_dim = 2;
     exact.out = out;
     const Approximation approx = { .out = approx_out };
@@ -270,4 +271,100 @@ Test(metrics, nothing_against_nothing_is_no_error_and_nan_is_never_hidden) {
     cr_assert(isinf(metrics_relative(2, (const float[]){ 1, 0 }, none)));
     cr_assert(isnan(metrics_relative(2, bad, some)));
     cr_assert(isnan(metrics_max_abs(2, bad, some)));
+}
+
+/* ---- pooling, few queries, evicted tokens ---- */
+
+static void expect_alike(const ErrorMetrics *a, const ErrorMetrics *b, double within) {
+    const double first[] = { a->y_rel,     a->out_rel, a->k_rel,   a->v_rel,
+                             a->logit_rel, a->attn_kl, a->attn_tv, a->out_cos,
+                             a->cos_diff,  a->max_abs, a->p99_abs };
+    const double second[] = { b->y_rel,     b->out_rel, b->k_rel,   b->v_rel,
+                              b->logit_rel, b->attn_kl, b->attn_tv, b->out_cos,
+                              b->cos_diff,  b->max_abs, b->p99_abs };
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++)
+        cr_expect_float_eq(first[i], second[i], within * fabs(second[i]), "metric %zu", i);
+}
+
+Test(metrics, a_layer_pooled_with_itself_has_the_errors_of_one) {
+    Pair p;
+    Error err;
+    pair_new(&p, SMALL_GQA, 0.1);
+    const ErrorMetrics once = compute(&p.exact, &p.approx);
+    ErrorSums sums = { 0 };
+    for (int i = 0; i < 3; i++) cr_assert_eq(metrics_add(&sums, &p.exact, &p.approx, &err), OK);
+    const ErrorMetrics pooled = metrics_of(&sums);
+    expect_alike(&pooled, &once, 1e-14);
+    metrics_free(&sums);
+    pair_free(&p);
+}
+
+Test(metrics, numerators_and_denominators_are_pooled_and_no_ratios) {
+    /* |1| of |3, 4| and |2| of |30, 40|: sqrt(1 + 4) / sqrt(25 + 2500). */
+    const Reference small = hand();
+    Reference large = hand();
+    double v[] = { 30, 40 };
+    large.v = v;
+    const float near[] = { 3, 5 }, far[] = { 30, 42 };
+    const Approximation first = { .v = near }, second = { .v = far };
+    ErrorSums sums = { 0 };
+    Error err;
+    cr_assert_eq(metrics_add(&sums, &small, &first, &err), OK);
+    cr_assert_eq(metrics_add(&sums, &large, &second, &err), OK);
+    cr_assert_float_eq(metrics_of(&sums).v_rel, sqrt(5.0 / 2525), 1e-15);
+    cr_assert(isnan(metrics_of(&sums).y_rel));
+    metrics_free(&sums);
+}
+
+Test(metrics, the_last_queries_alone_give_the_metrics_of_their_rows) {
+    enum { LAST = 4 };
+    for (SmallLayer which = 0; which < SMALL_COUNT; which++) {
+        Pair p;
+        pair_new(&p, which, 0.1);
+        Reference *e = &p.exact;
+        Reference last;
+        Error err;
+        float x[TOKENS * 32];
+        small_fill(TOKENS * p.model.hidden, 100, 1, x);
+        cr_assert_eq(reference_run_last(&last, &p.model, &p.weights, TOKENS, LAST, x, &err), OK);
+        const size_t first = TOKENS - LAST, q = first * e->heads * e->key_dim,
+                     out = first * e->heads * e->value_dim, y = first * e->hidden;
+        for (size_t i = 0; i < LAST * e->heads * e->value_dim; i++)
+            cr_assert_float_eq(last.out[i], e->out[out + i], 1e-12);
+        Approximation tail = p.approx;
+        tail.q_rot += q, tail.out += out, tail.y += y;
+        Reference view = *e;
+        view.queries = LAST, view.q += q, view.out += out, view.y += y;
+        const ErrorMetrics ran = compute(&last, &tail), sliced = compute(&view, &tail);
+        expect_alike(&ran, &sliced, 1e-9);
+        reference_free(&last);
+        pair_free(&p);
+    }
+}
+
+Test(metrics, evicted_tokens_leave_their_probability_to_the_others) {
+    /* Token 1 sees logits {1, 3}; only key 0 is kept: p^ = {1, 0}, p = {1 - a, a}. */
+    const Reference exact = hand();
+    const float q[] = { 1, 2 }, k[] = { 1, 2 };
+    const unsigned char kept[] = { 1, 1 };
+    const Approximation approx = {
+        .q_rot = q, .k_rot = k, .key_dim = 1, .scale = 1, .kept = kept, .kept_heads = 1
+    };
+    const ErrorMetrics m = compute(&exact, &approx);
+    const double a = 1 / (1 + exp(-2));
+    cr_assert_float_eq(m.attn_tv, a / 2, 1e-14);
+    cr_assert_float_eq(m.attn_kl, ((1 - a) * log(1 - a) + a * log(a / 1e-30)) / 2, 1e-12);
+    cr_assert_float_eq(m.logit_rel, 0, 1e-15, "what is stored is exact");
+}
+
+Test(metrics, a_query_whose_tokens_are_all_evicted_has_probabilities_of_nothing) {
+    const Reference exact = hand();
+    const float q[] = { 1, 2 }, k[] = { 1, 2 };
+    const unsigned char kept[] = { 0, 0 };
+    const Approximation approx = {
+        .q_rot = q, .k_rot = k, .key_dim = 1, .scale = 1, .kept = kept, .kept_heads = 1
+    };
+    const ErrorMetrics m = compute(&exact, &approx);
+    cr_assert_float_eq(m.attn_tv, 0.5, 1e-14, "half of sum p, and p^ sums to nothing");
+    cr_assert(isfinite(m.attn_kl));
 }
