@@ -223,6 +223,55 @@ void config_point(const ConfigFile *file, Phase phase, size_t index, Config *out
     }
 }
 
+/* Is the list of this row compared within a group of this phase? */
+static bool compares(const Field *field, Phase phase) {
+    return (field->compared & (1u << phase)) != 0;
+}
+
+size_t config_group_points(const ConfigFile *file, Phase phase) {
+    size_t points = 1;
+    for (size_t i = 0; i < config_field_count; i++)
+        if (spans(&config_fields[i], phase) && compares(&config_fields[i], phase))
+            points *= file->settings.settings[i].count;
+    return points;
+}
+
+size_t config_groups(const ConfigFile *file, Phase phase) {
+    return config_points(file, phase) / config_group_points(file, phase);
+}
+
+/* The digits of a point are shared out: those of the compared lists make the member's number, the
+ * others the group's. */
+size_t config_member(const ConfigFile *file, Phase phase, size_t group, size_t member) {
+    size_t index = 0, stride = 1;
+    for (size_t i = config_field_count; i-- > 0;) {
+        if (!spans(&config_fields[i], phase)) continue;
+        const size_t count = file->settings.settings[i].count;
+        size_t *rest = compares(&config_fields[i], phase) ? &member : &group;
+        index += *rest % count * stride;
+        *rest /= count;
+        stride *= count;
+    }
+    return index;
+}
+
+bool config_earlier(const ConfigFile *file, Phase phase, size_t index, const char *key, size_t pick,
+                    Config *out) {
+    size_t stride = 1;
+    for (size_t i = config_field_count; i-- > 0;) {
+        if (!spans(&config_fields[i], phase)) continue;
+        const size_t count = file->settings.settings[i].count;
+        if (strcmp(config_fields[i].key, key) == 0) {
+            const size_t own = index / stride % count;
+            if (pick >= own) return false;
+            config_point(file, phase, index - (own - pick) * stride, out);
+            return true;
+        }
+        stride *= count;
+    }
+    return false;
+}
+
 size_t config_keys(const ConfigFile *file) {
     (void)file;
     return config_field_count;

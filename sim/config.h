@@ -85,6 +85,19 @@ size_t config_points(const ConfigFile *file, Phase phase);
 /* Point `index` of a phase; keys that do not matter to the phase have their first value. */
 void config_point(const ConfigFile *file, Phase phase, size_t index, Config *out);
 
+/* Points of a phase that differ only in keys that it compares (Field.compared: contenders, types,
+ * paths) form a group; every group has the same number of points, groups times members are the
+ * points. What is compared by time is timed in turns, what is compared by error shares its teacher.
+ * config_member gives the number of a point in its phase. */
+size_t config_groups(const ConfigFile *file, Phase phase);
+size_t config_group_points(const ConfigFile *file, Phase phase);
+size_t config_member(const ConfigFile *file, Phase phase, size_t group, size_t member);
+
+/* The point that differs from `index` only in `key`, which has the value number `pick` of its list.
+ * False when that value is not before the point's own: a loop from 0 visits all earlier ones. */
+bool config_earlier(const ConfigFile *file, Phase phase, size_t index, const char *key, size_t pick,
+                    Config *out);
+
 /* Every key in the order of the schema with its values as text ("[1024, 2048]" for a list) and
  * where they came from: "default", "file:line:column" or "--set". */
 size_t config_keys(const ConfigFile *file);

@@ -29,7 +29,8 @@ typedef struct {
     bool (*form)(const char *text); /* FIELD_TEXT: what else a value must be, or NULL */
     const char *form_text;          /* "must be ..." where form says no */
     bool list;                      /* may be given a list */
-    unsigned phases; /* bit 1 << Phase: which phases its list multiplies; 0: all of them */
+    unsigned phases;   /* bit 1 << Phase: which phases its list multiplies; 0: all of them */
+    unsigned compared; /* bit 1 << Phase: where its values are compared, in one group of points */
     const char *help;
 } Field;
 

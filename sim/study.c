@@ -1,4 +1,4 @@
-/* study.c -- sets a study up, runs its phases in order, and finishes the store; see study.h. */
+/* study.c -- sets a study up, runs the list of its points, and finishes the store; see study.h. */
 #include "study.h"
 
 #include <stdio.h>
@@ -8,8 +8,19 @@
 #include "blas.h"
 #include "buffer.h"
 #include "hardware.h"
-#include "quantity.h"
 #include "study_run.h"
+
+/* A study on its way into a store. */
+typedef struct {
+    Study study;
+    const StudyOptions *options;
+    StudySummary *summary;
+    Store *store;
+} Run;
+
+static void say(const Run *run, const char *line) {
+    if (run->options->progress) run->options->progress(run->options->context, line);
+}
 
 /* ---- setting up ---- */
 
@@ -40,7 +51,9 @@ static Status set_number(Store *store, const char *name, double value, Error *er
     return store_set(store, name, text, err);
 }
 
-static Status store_machine(Study *study, Error *err) {
+static Status store_machine(const Run *run, Error *err) {
+    const Study *study = &run->study;
+    Store *store = run->store;
     const Machine *m = &study->machine;
     const struct {
         const char *name, *value;
@@ -55,84 +68,141 @@ static Status store_machine(Study *study, Error *err) {
                   { "system", m->system },
                   { "isa", kernels_name(study->tiers) } };
     for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
-        TRY(store_set(study->store, facts[i].name, facts[i].value, err));
-    TRY(set_number(study->store, "threads", study->threads, err));
-    TRY(set_number(study->store, "seed", (double)study->first.seed, err));
-    TRY(set_number(study->store, "memory_bytes", (double)m->memory_bytes, err));
-    return set_number(study->store, "llc_bytes", (double)m->llc_bytes, err);
+        TRY(store_set(store, facts[i].name, facts[i].value, err));
+    TRY(set_number(store, "threads", study->threads, err));
+    TRY(set_number(store, "seed", (double)study->first.seed, err));
+    TRY(set_number(store, "memory_bytes", (double)m->memory_bytes, err));
+    return set_number(store, "llc_bytes", (double)m->llc_bytes, err);
 }
 
-static Status store_device(Study *study, Error *err) {
+static Status store_device(const Study *study, Store *store, Error *err) {
     if (!study->first.device[0]) return OK;
     Hardware hardware;
     TRY(hardware_read(&hardware, study->first.device, err));
-    TRY(store_set(study->store, "device", hardware.name, err));
-    return set_number(study->store, "device_memory_bytes", (double)hardware.memory_bytes, err);
+    TRY(store_set(store, "device", hardware.name, err));
+    return set_number(store, "device_memory_bytes", (double)hardware.memory_bytes, err);
 }
 
-static Status store_configuration(Study *study, Error *err) {
+static Status store_configuration(const Study *study, Store *store, Error *err) {
     for (size_t i = 0; i < config_keys(study->config); i++) {
         const char *key, *value, *source;
         config_key(study->config, i, &key, &value, &source);
-        TRY(store_set_config(study->store, key, value, source, err));
+        TRY(store_set_config(store, key, value, source, err));
     }
     return OK;
 }
 
-static Status store_started(Study *study, Error *err) {
+static Status store_started(Store *store, Error *err) {
     char text[32];
     const time_t now = time(NULL);
     struct tm utc;
     gmtime_r(&now, &utc);
     strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", &utc);
-    return store_set(study->store, "started", text, err);
+    return store_set(store, "started", text, err);
 }
 
 /* The roofs of this machine, in the same run as what is held against them. */
-static Status measure_peaks(Study *study, Error *err) {
+static Status measure_peaks(Run *run, Error *err) {
+    Study *study = &run->study;
     if (!is_timed(study->config)) return OK;
-    study_say(study, "measuring what this machine can do: memory bandwidth, multiply-adds");
+    say(run, "measuring what this machine can do: memory bandwidth, multiply-adds");
     unsigned char *scratch = NULL;
     TRY(BUFFER(&scratch, peaks_scratch_bytes(study->machine.llc_bytes), "bandwidth scratch", err));
     study->peaks =
         peaks_measure(study->tiers, study->threads, study->machine.llc_bytes, 1.5, scratch);
     buffer_free(scratch);
-    TRY(set_number(study->store, "read_gbytes_s", study->peaks.read_gbytes_s, err));
-    TRY(set_number(study->store, "l3_read_gbytes_s", study->peaks.l3_read_gbytes_s, err));
-    return set_number(study->store, "fma_f32_gflops", study->peaks.fma_f32_gflops, err);
+    TRY(set_number(run->store, "read_gbytes_s", study->peaks.read_gbytes_s, err));
+    TRY(set_number(run->store, "l3_read_gbytes_s", study->peaks.l3_read_gbytes_s, err));
+    return set_number(run->store, "fma_f32_gflops", study->peaks.fma_f32_gflops, err);
 }
 
-static Status run_phases(Study *study, Error *err) {
-    if (config_points(study->config, PHASE_BYTES)) TRY(study_bytes(study, err));
-    if (config_points(study->config, PHASE_DECODE)) TRY(study_latency(study, PHASE_DECODE, err));
-    if (config_points(study->config, PHASE_PREFILL)) TRY(study_latency(study, PHASE_PREFILL, err));
-    if (config_points(study->config, PHASE_PROJECTIONS)) TRY(study_projections(study, err));
-    if (config_points(study->config, PHASE_ERROR)) TRY(study_error(study, err));
+/* ---- the list ---- */
+
+/* Refuses what no point of the list could run with, before anything is written. */
+static Status check_list(const Study *study, Error *err) {
+    for (int phase = 0; phase < PHASE_COUNT; phase++)
+        for (size_t i = 0; i < config_points(study->config, (Phase)phase); i++) {
+            Task task;
+            TRY(study_plan(study, (Phase)phase, i, &task, err));
+        }
     return OK;
 }
 
-static Status run_stored(Study *study, Error *err) {
+static Status put_stored(void *context, const Point *point, const MetricList *metrics, Error *err) {
+    Run *run = context;
+    char line[640];
+    TRY(store_put(run->store, point, metrics->metric, metrics->count, err));
+    study_describe(point, metrics, line, sizeof line);
+    say(run, line);
+    if (point->status == POINT_DONE) run->summary->done++;
+    if (point->status == POINT_LEFT_OUT) run->summary->left_out++;
+    if (point->status == POINT_FAILED) run->summary->failed++;
+    return OK;
+}
+
+/* Plans a point; *open when it is still to be run. */
+static Status open_task(Run *run, Phase phase, size_t index, Task *task, bool *open, Error *err) {
+    bool closed = false;
+    TRY(study_plan(&run->study, phase, index, task, err));
+    closed = study_repeats(&run->study, phase, task);
+    if (!closed) TRY(store_has(run->store, task->point.key, &closed, err));
+    *open = !closed && task->point.status != POINT_LEFT_OUT;
+    if (closed || *open) return OK;
+    return study_put(&run->study, &task->point, &(MetricList){ .count = 0 }, err);
+}
+
+static Status run_group(Run *run, Phase phase, size_t group, Task *tasks, Task **open, Error *err) {
+    const StudyPhase *row = &study_phases[phase];
+    const size_t members = config_group_points(run->study.config, phase);
+    size_t count = 0;
+    for (size_t i = 0; i < members; i++) {
+        bool is_open;
+        Task *task = &tasks[count];
+        const size_t index = config_member(run->study.config, phase, group, i);
+        TRY(open_task(run, phase, index, task, &is_open, err));
+        if (is_open) open[count++] = task;
+    }
+    if (row->timed) return count ? row->run(&run->study, count, open, err) : OK;
+    for (size_t i = 0; i < count; i++) TRY(row->run(&run->study, 1, &open[i], err));
+    return OK;
+}
+
+static Status run_phase(Run *run, Phase phase, Error *err) {
+    const ConfigFile *config = run->study.config;
+    const size_t members = config_group_points(config, phase);
+    Task *tasks = NULL, **open = NULL;
+    Status status = BUFFER(&tasks, members, "points", err);
+    if (status == OK) status = BUFFER(&open, members, "points", err);
+    for (size_t i = 0; status == OK && i < config_groups(config, phase); i++)
+        status = run_group(run, phase, i, tasks, open, err);
+    if (study_phases[phase].forget) study_phases[phase].forget(run->study.kept[phase]);
+    buffer_free(tasks);
+    buffer_free(open);
+    return status;
+}
+
+static Status run_stored(Run *run, Error *err) {
     const double start = measure_now_ns();
-    TRY(store_machine(study, err));
-    TRY(store_device(study, err));
-    TRY(store_configuration(study, err));
-    TRY(store_started(study, err));
-    TRY(measure_peaks(study, err));
-    TRY(run_phases(study, err));
-    TRY(set_number(study->store, "seconds", (measure_now_ns() - start) / 1e9, err));
-    return store_write_csv(study->store, err);
+    TRY(store_machine(run, err));
+    TRY(store_device(&run->study, run->store, err));
+    TRY(store_configuration(&run->study, run->store, err));
+    TRY(store_started(run->store, err));
+    TRY(measure_peaks(run, err));
+    for (int phase = 0; phase < PHASE_COUNT; phase++) TRY(run_phase(run, (Phase)phase, err));
+    TRY(set_number(run->store, "seconds", (measure_now_ns() - start) / 1e9, err));
+    return store_write_csv(run->store, err);
 }
 
 Status study_run(const ConfigFile *config, const StudyOptions *options, StudySummary *summary,
                  Error *err) {
     *summary = (StudySummary){ 0 };
-    Study study = { .config = config, .options = options, .summary = summary };
-    TRY(set_up(&study, err));
-    TRY(study_bytes_plan(&study, err));
-    TRY(study_latency_plan(&study, PHASE_DECODE, err));
-    TRY(study_latency_plan(&study, PHASE_PREFILL, err));
-    TRY(store_open(&study.store, options->folder, config_text(config), options->resume, err));
-    const Status status = run_stored(&study, err);
-    store_close(study.store);
+    Run run = { .study = { .config = config }, .options = options, .summary = summary };
+    run.study.put = put_stored;
+    run.study.put_context = &run;
+    TRY(set_up(&run.study, err));
+    TRY(check_list(&run.study, err));
+    TRY(store_open(&run.store, options->folder, config_text(config), options->resume, err));
+    const Status status = run_stored(&run, err);
+    store_close(run.store);
     return status;
 }

@@ -7,6 +7,9 @@
 
 enum { PIECE_TOKENS = 256 };
 
+/* How fast rows are drawn, encoded and stored, about. */
+static const double FILLED_BYTES_S = 0.5e9;
+
 /* Opens one sequence and appends `tokens` rows of the direct generator. */
 static Status fill(const Study *study, Cache *cache, const CacheShape *shape,
                    const SequencesParams *params, size_t tokens, Error *err) {
@@ -75,60 +78,33 @@ static Status count_held(const Study *study, const Config *config, const Model *
     return status;
 }
 
-/* The contender of a point, its name, and the bytes of the cache that is to be held. */
-static Status make_point(const Study *study, const Config *config, Model *model, Path *path,
-                         Point *point, size_t *bytes, Error *err) {
-    TRY(model_contender(model, &study->model, config->contender, err));
+Status study_bytes_plan(const Study *study, Task *t, Error *err) {
+    const Config *c = &t->config;
+    TRY(model_contender(&t->model, &study->model, c->contender, err));
     /* expanded and absorbed cache the same rows */
-    *path = study_path(model, config->decode.path);
-    if (*path == PATH_EXPANDED) *path = PATH_ABSORBED;
-    const size_t block = config->cache.block_tokens;
-    *bytes = (config->bytes.tokens + block - 1) / block * block *
-             model_cache_bytes_per_token_layer(model, *path, config->cache.type);
-    study_name_point(point, PHASE_BYTES, config->contender, model, *path, config->cache.type, block,
-                     config->bytes.tokens, 0, 1);
+    t->path = study_path(&t->model, c->decode.path);
+    if (t->path == PATH_EXPANDED) t->path = PATH_ABSORBED;
+    t->tokens = c->bytes.tokens;
+    const size_t block = c->cache.block_tokens;
+    t->memory_bytes = (t->tokens + block - 1) / block * block *
+                      model_cache_bytes_per_token_layer(&t->model, t->path, c->cache.type);
+    t->more_seconds = (double)t->memory_bytes / FILLED_BYTES_S;
+    t->metrics = 11;
+    study_name_point(&t->point, PHASE_BYTES, c->contender, &t->model, t->path, c->cache.type, block,
+                     t->tokens, 0, 1);
     return OK;
 }
 
-Status study_bytes_plan(Study *study, Error *err) {
-    if (study->leave_out) return OK;
-    for (size_t i = 0; i < config_points(study->config, PHASE_BYTES); i++) {
-        Config config;
-        Model model;
-        Path path;
-        Point point;
-        size_t bytes;
-        config_point(study->config, PHASE_BYTES, i, &config);
-        TRY(make_point(study, &config, &model, &path, &point, &bytes, err));
-        if (bytes > study->memory_bytes)
-            return study_refuse(study, "bytes.tokens", &point, config.bytes.tokens, bytes, err);
-    }
-    return OK;
-}
-
-static Status run_point(Study *study, const Config *config, Error *err) {
-    Model model;
-    Path path;
-    Point point;
-    size_t bytes;
-    TRY(make_point(study, config, &model, &path, &point, &bytes, err));
-    bool finished;
-    TRY(study_finished(study, &point, &finished, err));
-    if (finished) return OK;
-    MetricList list = { .count = 0 };
-    if (bytes > study->memory_bytes) return study_put_too_large(study, &point, bytes, err);
-    add_closed_forms(&list, &model, path, config->cache.type);
-    Error why;
-    if (count_held(study, config, &model, path, &list, &why) != OK)
-        return study_put_failed(study, &point, &why, err);
-    return study_put(study, &point, &list, err);
-}
-
-Status study_bytes(Study *study, Error *err) {
-    for (size_t i = 0; i < config_points(study->config, PHASE_BYTES); i++) {
-        Config config;
-        config_point(study->config, PHASE_BYTES, i, &config);
-        TRY(run_point(study, &config, err));
+Status study_bytes_run(Study *study, size_t count, Task *const *tasks, Error *err) {
+    for (size_t i = 0; i < count; i++) {
+        Task *t = tasks[i];
+        MetricList list = { .count = 0 };
+        Error why;
+        add_closed_forms(&list, &t->model, t->path, t->config.cache.type);
+        if (count_held(study, &t->config, &t->model, t->path, &list, &why) != OK)
+            TRY(study_put_failed(study, &t->point, &why, err));
+        else
+            TRY(study_put(study, &t->point, &list, err));
     }
     return OK;
 }

@@ -220,53 +220,69 @@ static Status score(const Study *study, const Config *config, const Model *model
     return status;
 }
 
+/* Bytes that teacher, text and student hold together: doubles of the reference above all. */
+static size_t held_bytes(const Model *m, const Config *c) {
+    const size_t head = m->heads * (m->key_dim + m->value_dim);
+    const size_t teacher = c->error.tokens * (3 * head + m->hidden) * sizeof(double);
+    const size_t texts =
+        (c->error.tokens + c->error.calibration_tokens) * m->hidden * sizeof(float);
+    const size_t student = 5 * c->error.tokens * head * sizeof(float);
+    const size_t fitting = m->kind == ATTENTION_MLA
+                               ? 4 * c->error.calibration_tokens * head * sizeof(double) +
+                                     4 * head * head * sizeof(double)
+                               : 0;
+    return teacher + texts + student + fitting + 3 * weights_bytes(m);
+}
+
 /* The contender at the error layer's size, named by its true one. */
-static Status make_point(const Study *study, const Config *config, Model *model, Path *path,
-                         Point *point, Error *err) {
+Status study_error_plan(const Study *study, Task *t, Error *err) {
+    const Config *c = &t->config;
     Model true_size;
-    TRY(model_contender(&true_size, &study->model, config->error.contender, err));
-    TRY(study_error_model(&study->model, config, model, err));
-    *path = study_path(model, PATH_ABSORBED);
-    study_name_point(point, PHASE_ERROR, config->error.contender, model, *path, config->error.type,
-                     config->cache.block_tokens, config->error.tokens, 0, 1);
-    model_label(&true_size, point->label, sizeof point->label);
-    if (config->error.shrink > 1) {
-        const size_t used = strlen(point->layer);
-        snprintf(point->layer + used, sizeof point->layer - used, " (true size / %u)",
-                 config->error.shrink);
+    TRY(model_contender(&true_size, &study->model, c->error.contender, err));
+    TRY(study_error_model(&study->model, c, &t->model, err));
+    t->path = study_path(&t->model, PATH_ABSORBED);
+    study_name_point(&t->point, PHASE_ERROR, c->error.contender, &t->model, t->path, c->error.type,
+                     c->cache.block_tokens, c->error.tokens, 0, 1);
+    model_label(&true_size, t->point.label, sizeof t->point.label);
+    if (c->error.shrink > 1) {
+        const size_t used = strlen(t->point.layer);
+        snprintf(t->point.layer + used, sizeof t->point.layer - used, " (true size / %u)",
+                 c->error.shrink);
     }
+    t->tokens = c->error.tokens;
+    t->memory_bytes = held_bytes(&t->model, c);
+    t->metrics = 13;
     return OK;
 }
 
-static Status run_point(Study *study, const Config *config, Teacher *teacher, Error *err) {
-    Model model;
-    Path path;
-    Point point;
-    TRY(make_point(study, config, &model, &path, &point, err));
-    bool finished;
-    TRY(study_finished(study, &point, &finished, err));
-    if (finished) return OK;
-    Error why;
-    Status made = OK;
-    if (!teacher_fits(teacher, config)) {
-        teacher_free(teacher);
-        made = teacher_new(study, config, teacher, &why);
-        if (made != OK) teacher_free(teacher);
-    }
-    MetricList list = { .count = 0 };
-    if (made == OK) made = score(study, config, &model, path, teacher, &list, &why);
-    if (made != OK) return study_put_failed(study, &point, &why, err);
-    return study_put(study, &point, &list, err);
+/* The teacher that a point needs: the one kept from the point before, or a new one. */
+static Status find_teacher(Study *study, const Config *config, Teacher **teacher, Error *err) {
+    Teacher *t = study->kept[PHASE_ERROR];
+    if (!t) TRY(BUFFER(&t, 1, "a teacher", err));
+    study->kept[PHASE_ERROR] = *teacher = t;
+    if (teacher_fits(t, config)) return OK;
+    teacher_free(t);
+    const Status status = teacher_new(study, config, t, err);
+    if (status != OK) teacher_free(t);
+    return status;
 }
 
-Status study_error(Study *study, Error *err) {
-    Teacher teacher = { 0 };
-    Status status = OK;
-    for (size_t i = 0; status == OK && i < config_points(study->config, PHASE_ERROR); i++) {
-        Config config;
-        config_point(study->config, PHASE_ERROR, i, &config);
-        status = run_point(study, &config, &teacher, err);
-    }
-    teacher_free(&teacher);
-    return status;
+static Status run_point(Study *study, Task *t, Error *err) {
+    MetricList list = { .count = 0 };
+    Teacher *teacher = NULL;
+    Error why;
+    Status made = find_teacher(study, &t->config, &teacher, &why);
+    if (made == OK) made = score(study, &t->config, &t->model, t->path, teacher, &list, &why);
+    if (made != OK) return study_put_failed(study, &t->point, &why, err);
+    return study_put(study, &t->point, &list, err);
+}
+
+Status study_error_run(Study *study, size_t count, Task *const *tasks, Error *err) {
+    for (size_t i = 0; i < count; i++) TRY(run_point(study, tasks[i], err));
+    return OK;
+}
+
+void study_error_forget(void *kept) {
+    if (kept) teacher_free(kept);
+    buffer_free(kept);
 }

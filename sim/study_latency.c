@@ -1,44 +1,30 @@
-/* study_latency.c -- the decode and prefill phases: attention timed over caches really held.
- *
- * Points of the same context, query tokens and sequences form a group that is timed in turns, so
- * that contenders see the same machine; a group that memory does not hold at once is split. A cold
+/* study_latency.c -- the decode and prefill phases: attention timed over caches really held. A cold
  * cache rotates over copies of a sequence set that together are twice the last-level cache. Rows
  * and queries come from the direct generator: one piece of PIECE_TOKENS tokens, appended again and
  * again (timing does not depend on which text it is). */
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "buffer.h"
 #include "layer.h"
-#include "quantity.h"
 #include "random.h"
 #include "study_run.h"
 
 enum { PIECE_TOKENS = 256 };
 
-/* What a point asks for, and what it takes. */
+/* How fast rows are drawn, encoded and stored, about. */
+static const double FILLED_BYTES_S = 2e9;
+
+/* What is called: what a point's name says, and what follows from it. */
 typedef struct {
-    Point point;
-    Config config;
-    Model model;
-    Path path;
     size_t context, query_tokens, sequences;
     size_t copies; /* sequence sets held, for a cold cache */
-    Cost cost;     /* of one call */
-    size_t memory_bytes;
-    double seconds; /* estimated, warm-up and all samples */
-    bool taken;     /* already in a group */
-} Task;
-
-typedef struct {
-    Task *task;
-    size_t count;
-} TaskList;
+    Cost cost;     /* the least that a call computes and moves: closed forms */
+} Call;
 
 /* A task made ready to be timed. */
 typedef struct {
     const Task *task;
+    Call call;
     LayerWeights weights; /* kv_b alone: attention needs no other */
     Cache *cache;
     Layer *layer;
@@ -51,32 +37,47 @@ static size_t latent_weights(const Model *m) {
     return m->kind == ATTENTION_MLA ? m->heads * (m->nope_dim + m->value_dim) * m->kv_lora_rank : 0;
 }
 
-/* The least that one call computes and moves: closed forms. */
-static Cost call_cost(const Task *t) {
+static Cost call_cost(const Task *t, const Call *call) {
     const Model *m = &t->model;
-    const LayerFlops flops = model_layer_flops(m, t->path, t->context, t->query_tokens);
+    const LayerFlops flops = model_layer_flops(m, t->path, call->context, call->query_tokens);
     const size_t row = model_cache_bytes_per_token_layer(m, t->path, t->config.cache.type);
     const bool folds = m->kind == ATTENTION_MLA && t->path != PATH_MATERIALISED;
-    const double sequences = (double)t->sequences;
+    const double sequences = (double)call->sequences;
     Cost cost;
     cost.flops = sequences * (flops.attention + (folds ? flops.latent : 0));
-    cost.bytes = sequences * (double)(t->context + t->query_tokens) * (double)row +
-                 sequences * (double)t->query_tokens * (double)m->heads *
+    cost.bytes = sequences * (double)(call->context + call->query_tokens) * (double)row +
+                 sequences * (double)call->query_tokens * (double)m->heads *
                      (double)(m->key_dim + m->value_dim) * sizeof(float) +
                  (folds ? (double)latent_weights(m) * sizeof(float) : 0);
     return cost;
 }
 
-/* Copies of the sequence set that make the cache cold. */
-static size_t copies_for(const Study *study, const Task *t, size_t set_bytes) {
-    if (!t->config.decode.cold || t->query_tokens > t->context) return 1;
-    const size_t wanted = 2 * study->machine.llc_bytes;
-    return set_bytes >= wanted ? 1 : (wanted + set_bytes - 1) / set_bytes;
+/* Bytes of the rows of all sequences of a call, in whole blocks. */
+static size_t set_bytes(const Task *t, const Call *call) {
+    const size_t row = model_cache_bytes_per_token_layer(&t->model, t->path, t->config.cache.type);
+    const size_t tokens = call->context + call->query_tokens, block = t->config.cache.block_tokens;
+    return call->sequences * ((tokens + block - 1) / block * block) * row;
 }
 
-static size_t workspace_bytes(const Task *t) {
+/* Decode alone rotates over a cold cache: a prompt of its own is never cached before. */
+static bool is_cold(const Task *t, const Call *call) {
+    return t->config.decode.cold && call->query_tokens <= call->context;
+}
+
+static Call call_of(const Study *study, const Task *t) {
+    Call call = { .context = t->point.context_tokens,
+                  .query_tokens = t->point.query_tokens,
+                  .sequences = t->point.sequences,
+                  .copies = 1 };
+    const size_t bytes = set_bytes(t, &call), wanted = 2 * study->machine.llc_bytes;
+    if (is_cold(t, &call) && bytes < wanted) call.copies = (wanted + bytes - 1) / bytes;
+    call.cost = call_cost(t, &call);
+    return call;
+}
+
+static size_t workspace_bytes(const Task *t, const Call *call) {
     const Model *m = &t->model;
-    const size_t queries = t->sequences * t->query_tokens;
+    const size_t queries = call->sequences * call->query_tokens;
     const size_t widest = m->kv_lora_rank + m->rope_dim + m->key_dim + m->value_dim;
     size_t bytes = 4 * queries * m->heads * widest * sizeof(float);
     bytes += latent_weights(m) * sizeof(float);
@@ -86,66 +87,48 @@ static size_t workspace_bytes(const Task *t) {
     return bytes;
 }
 
+static double bandwidth(const Study *study, const Task *t, const Call *call) {
+    const bool fits = call->cost.bytes < 0.5 * (double)study->machine.llc_bytes;
+    return !is_cold(t, call) && fits ? study->peaks.l3_read_gbytes_s : study->peaks.read_gbytes_s;
+}
+
+static double roofline_ns(const Study *study, const Task *t, const Call *call) {
+    return fmax(call->cost.flops / study->peaks.fma_f32_gflops,
+                call->cost.bytes / bandwidth(study, t, call));
+}
+
+/* What the point takes, once it has its name. */
 static void size_task(const Study *study, Task *t) {
-    const size_t row = model_cache_bytes_per_token_layer(&t->model, t->path, t->config.cache.type);
-    const size_t tokens = t->context + t->query_tokens, block = t->config.cache.block_tokens;
-    const size_t held = (tokens + block - 1) / block * block;
-    const size_t set_bytes = t->sequences * held * row;
-    t->copies = copies_for(study, t, set_bytes);
-    t->memory_bytes = t->copies * set_bytes + workspace_bytes(t);
-    t->cost = call_cost(t);
+    const Call call = call_of(study, t);
+    const size_t held = call.copies * set_bytes(t, &call);
+    t->tokens = call.context + call.query_tokens;
+    t->memory_bytes = held + workspace_bytes(t, &call);
+    t->metrics = 11;
+    t->samples = t->config.measure.min_samples;
+    t->more_seconds = (double)held / FILLED_BYTES_S;
+    if (study->peaks.fma_f32_gflops > 0)
+        t->seconds = 2e-9 * roofline_ns(study, t, &call) * (double)(t->samples + 1);
 }
 
-static void make_task(const Study *study, Phase phase, const Config *config, Task *t) {
-    const bool decode = phase == PHASE_DECODE;
-    t->config = *config;
-    t->path = study_path(&t->model, decode ? config->decode.path : config->prefill.path);
-    t->context = decode ? config->decode.context : 0;
-    t->query_tokens = decode ? config->decode.query_tokens : config->prefill.tokens;
-    t->sequences = decode ? config->decode.sequences : config->prefill.sequences;
-    study_name_point(&t->point, phase, config->contender, &t->model, t->path, config->cache.type,
-                     config->cache.block_tokens, t->context, t->query_tokens, t->sequences);
+Status study_decode_plan(const Study *study, Task *t, Error *err) {
+    const Config *c = &t->config;
+    TRY(model_contender(&t->model, &study->model, c->contender, err));
+    t->path = study_path(&t->model, c->decode.path);
+    study_name_point(&t->point, PHASE_DECODE, c->contender, &t->model, t->path, c->cache.type,
+                     c->cache.block_tokens, c->decode.context, c->decode.query_tokens,
+                     c->decode.sequences);
     size_task(study, t);
-}
-
-static bool is_listed(const TaskList *list, const char *key) {
-    for (size_t i = 0; i < list->count; i++)
-        if (strcmp(list->task[i].point.key, key) == 0) return true;
-    return false;
-}
-
-/* All tasks of a phase; points that differ only in a path their contender does not have are one. */
-static Status list_tasks(const Study *study, Phase phase, TaskList *list, Error *err) {
-    const size_t points = config_points(study->config, phase);
-    *list = (TaskList){ 0 };
-    TRY(BUFFER(&list->task, points, "points", err));
-    for (size_t i = 0; i < points; i++) {
-        Config config;
-        Task *t = &list->task[list->count];
-        config_point(study->config, phase, i, &config);
-        const Status status = model_contender(&t->model, &study->model, config.contender, err);
-        if (status != OK) {
-            buffer_free(list->task);
-            return status;
-        }
-        make_task(study, phase, &config, t);
-        if (!is_listed(list, t->point.key)) list->count++;
-    }
     return OK;
 }
 
-Status study_latency_plan(Study *study, Phase phase, Error *err) {
-    TaskList list;
-    TRY(list_tasks(study, phase, &list, err));
-    Status status = OK;
-    for (size_t i = 0; status == OK && !study->leave_out && i < list.count; i++) {
-        const Task *t = &list.task[i];
-        if (t->memory_bytes <= study->memory_bytes) continue;
-        status = study_refuse(study, phase == PHASE_DECODE ? "decode.context" : "prefill.tokens",
-                              &t->point, t->context + t->query_tokens, t->memory_bytes, err);
-    }
-    buffer_free(list.task);
-    return status;
+Status study_prefill_plan(const Study *study, Task *t, Error *err) {
+    const Config *c = &t->config;
+    TRY(model_contender(&t->model, &study->model, c->contender, err));
+    t->path = study_path(&t->model, c->prefill.path);
+    study_name_point(&t->point, PHASE_PREFILL, c->contender, &t->model, t->path, c->cache.type,
+                     c->cache.block_tokens, 0, c->prefill.tokens, c->prefill.sequences);
+    size_task(study, t);
+    return OK;
 }
 
 /* ---- making a task ready ---- */
@@ -161,7 +144,7 @@ static Status fill_cache(const Study *study, Ready *r, Error *err) {
     const Task *t = r->task;
     const CacheShape shape = model_cache_shape(&t->model, t->path);
     const SequencesParams *params = &t->config.sequences;
-    const size_t tokens = t->context + t->query_tokens;
+    const size_t tokens = t->tokens;
     const size_t piece = tokens < PIECE_TOKENS ? tokens : PIECE_TOKENS;
     float *k = NULL, *v = NULL;
     Status status = BUFFER(&k, piece * shape.kv_heads * shape.key_dim, "keys", err);
@@ -172,7 +155,7 @@ static Status fill_cache(const Study *study, Ready *r, Error *err) {
     if (status == OK)
         status = sequences_direct(params, 2, piece, shape.kv_heads, shape.value_dim,
                                   params->value_decay, v, err);
-    for (size_t s = 0; status == OK && s < t->copies * t->sequences; s++) {
+    for (size_t s = 0; status == OK && s < r->call.copies * r->call.sequences; s++) {
         status = cache_open(r->cache, &r->sequence[s], err);
         for (size_t done = 0; status == OK && done < tokens; done += piece)
             status = cache_append(r->cache, &study->kernels, study->threads, r->sequence[s],
@@ -197,18 +180,20 @@ static Status prepare_layer(const Study *study, Ready *r, Error *err) {
                                  .kernels = &study->kernels,
                                  .threads = study->threads,
                                  .expand_tokens = t->config.expand_tokens };
-    return layer_new(&r->layer, &params, t->sequences * t->query_tokens,
-                     t->context + t->query_tokens, err);
+    return layer_new(&r->layer, &params, r->call.sequences * r->call.query_tokens, t->tokens, err);
 }
 
-static Status prepare(const Study *study, const Task *t, Ready *r, Error *err) {
-    *r = (Ready){ .task = t };
+static Status prepare(const Study *study, const Task *t, void *ready, Error *err) {
+    Ready *r = ready;
+    r->task = t;
+    r->call = call_of(study, t);
     const CacheShape shape = model_cache_shape(&t->model, t->path);
-    const size_t sets = t->copies * t->sequences, queries = t->sequences * t->query_tokens;
-    TRY(cache_new(&r->cache, &t->config.cache, &shape, sets, t->context + t->query_tokens, err));
+    const size_t sets = r->call.copies * r->call.sequences;
+    const size_t queries = r->call.sequences * r->call.query_tokens;
+    TRY(cache_new(&r->cache, &t->config.cache, &shape, sets, t->tokens, err));
     TRY(BUFFER(&r->sequence, sets, "sequence numbers", err));
-    TRY(BUFFER(&r->tokens, t->sequences, "query tokens", err));
-    for (size_t i = 0; i < t->sequences; i++) r->tokens[i] = t->query_tokens;
+    TRY(BUFFER(&r->tokens, r->call.sequences, "query tokens", err));
+    for (size_t i = 0; i < r->call.sequences; i++) r->tokens[i] = r->call.query_tokens;
     TRY(BUFFER(&r->q, queries * t->model.heads * t->model.key_dim, "queries", err));
     TRY(BUFFER(&r->out, queries * t->model.heads * t->model.value_dim, "outputs", err));
     TRY(sequences_direct(&t->config.sequences, 3, queries, t->model.heads, t->model.key_dim,
@@ -217,7 +202,8 @@ static Status prepare(const Study *study, const Task *t, Ready *r, Error *err) {
     return fill_cache(study, r, err);
 }
 
-static void release(Ready *r) {
+static void release(void *ready) {
+    Ready *r = ready;
     if (r->layer) layer_free(r->layer);
     if (r->cache) cache_free(r->cache);
     buffer_free(r->weights.kv_b);
@@ -227,136 +213,51 @@ static void release(Ready *r) {
     buffer_free(r->tokens);
 }
 
-static void attend_once(void *context, size_t i) {
-    Ready *r = context;
-    const Task *t = r->task;
-    const LayerBatch batch = { .sequences = t->sequences,
-                               .sequence = r->sequence + (i % t->copies) * t->sequences,
+static void attend_once(void *ready, size_t i) {
+    Ready *r = ready;
+    const size_t set = i % r->call.copies;
+    const LayerBatch batch = { .sequences = r->call.sequences,
+                               .sequence = r->sequence + set * r->call.sequences,
                                .tokens = r->tokens };
     layer_attend(r->layer, r->cache, &batch, r->q, r->out);
 }
 
-/* ---- timing and storing ---- */
+/* ---- timing ---- */
 
-static double bandwidth(const Study *study, const Task *t) {
-    const bool resident = !t->config.decode.cold || t->query_tokens > t->context;
-    const bool fits = t->cost.bytes < 0.5 * (double)study->machine.llc_bytes;
-    return resident && fits ? study->peaks.l3_read_gbytes_s : study->peaks.read_gbytes_s;
-}
-
-static double roofline_ns(const Study *study, const Task *t) {
-    return fmax(t->cost.flops / study->peaks.fma_f32_gflops, t->cost.bytes / bandwidth(study, t));
-}
-
-static Status put_result(Study *study, Task *t, const Measurement *m, Error *err) {
-    MetricList list = { .count = 0 };
+static void score(const Study *study, const Task *t, const Measurement *m, MetricList *list) {
     const Model *model = &t->model;
-    const double roofline = roofline_ns(study, t), ns = m->median_ns;
+    const Call call = call_of(study, t);
+    const double roofline = roofline_ns(study, t, &call), ns = m->median_ns;
     const double mha = (double)row_bytes(ROW_BF16, model_mha_elements(model));
-    metric_add_samples(&list, "attention_ns", "ns", m);
-    metric_add(&list, "attention_min_ns", "ns", m->min_ns, KIND_MEASURED);
-    metric_add(&list, "flops", "flop", t->cost.flops, KIND_EXACT);
-    metric_add(&list, "bytes", "B", t->cost.bytes, KIND_EXACT);
-    metric_add(&list, "gflops", "GFLOP/s", t->cost.flops / ns, KIND_MEASURED);
-    metric_add(&list, "gbytes_s", "GB/s", t->cost.bytes / ns, KIND_MEASURED);
-    metric_add(&list, "roofline_ns", "ns", roofline, KIND_MODELLED);
-    metric_add(&list, "roofline_fraction", "1", roofline / ns, KIND_MEASURED);
-    metric_add(&list, "ratio_to_mha", "1",
+    metric_add_samples(list, "attention_ns", "ns", m);
+    metric_add(list, "attention_min_ns", "ns", m->min_ns, KIND_MEASURED);
+    metric_add(list, "flops", "flop", call.cost.flops, KIND_EXACT);
+    metric_add(list, "bytes", "B", call.cost.bytes, KIND_EXACT);
+    metric_add(list, "gflops", "GFLOP/s", call.cost.flops / ns, KIND_MEASURED);
+    metric_add(list, "gbytes_s", "GB/s", call.cost.bytes / ns, KIND_MEASURED);
+    metric_add(list, "roofline_ns", "ns", roofline, KIND_MODELLED);
+    metric_add(list, "roofline_fraction", "1", roofline / ns, KIND_MEASURED);
+    metric_add(list, "ratio_to_mha", "1",
                mha /
                    (double)model_cache_bytes_per_token_layer(model, t->path, t->config.cache.type),
                KIND_EXACT);
-    metric_add(&list, "cache_sets", "1", (double)t->copies, KIND_EXACT);
-    if (model->kind == ATTENTION_MLA && t->context)
-        metric_add(&list, "crossover_query_tokens", "1", model_path_crossover(model, t->context),
+    metric_add(list, "cache_sets", "1", (double)call.copies, KIND_EXACT);
+    if (model->kind == ATTENTION_MLA && call.context)
+        metric_add(list, "crossover_query_tokens", "1", model_path_crossover(model, call.context),
                    KIND_EXACT);
-    size_t used = 0;
-    for (unsigned bit = 1; bit <= WARN_SHORT; bit <<= 1)
-        if (m->warnings & bit && used < sizeof t->point.message)
-            used += (size_t)snprintf(t->point.message + used, sizeof t->point.message - used,
-                                     "%s%s", used ? "; " : "", measure_warning(bit));
-    return study_put(study, &t->point, &list, err);
 }
 
-/* Times tasks that are in memory together. What cannot be made ready is stored as failed. */
-static Status time_group(Study *study, size_t count, Task *const *tasks, Error *err) {
-    Ready *ready = NULL;
-    MeasureCase *cases = NULL;
-    Measurement *results = NULL;
-    Status status = BUFFER(&ready, count, "prepared points", err);
-    if (status == OK) status = BUFFER(&cases, count, "timed cases", err);
-    if (status == OK) status = BUFFER(&results, count, "measurements", err);
-    Error why = { 0 };
-    Status made = status;
-    for (size_t i = 0; made == OK && i < count; i++) {
-        made = prepare(study, tasks[i], &ready[i], &why);
-        cases[i] = (MeasureCase){ attend_once, &ready[i] };
-    }
-    if (status == OK && made == OK)
-        made = measure_cases(&tasks[0]->config.measure, count, cases, results, &why);
-    for (size_t i = 0; status == OK && i < count; i++)
-        status = made == OK ? put_result(study, tasks[i], &results[i], err)
-                            : study_put_failed(study, &tasks[i]->point, &why, err);
-    for (size_t i = 0; i < count; i++) {
-        if (results) measure_free(&results[i]);
-        if (ready) release(&ready[i]);
-    }
-    buffer_free(ready);
-    buffer_free(cases);
-    buffer_free(results);
-    return status;
+/* Two warm caches would drive each other out of the last-level cache. */
+static bool is_warm(const Task *task) {
+    return !task->config.decode.cold;
 }
 
-/* Leaves out what is beyond the limits, saying what it would take; *left_out when it did. */
-static Status leave_out(Study *study, Task *t, bool *left_out, Error *err) {
-    const MeasureParams *m = &t->config.measure;
-    t->seconds = 2 * roofline_ns(study, t) / 1e9 * (double)(m->min_samples + 1);
-    char needed[64] = "";
-    if (t->memory_bytes > study->memory_bytes) {
-        char bytes[32];
-        quantity_format_bytes((double)t->memory_bytes, bytes, sizeof bytes);
-        snprintf(needed, sizeof needed, "would need %s of memory", bytes);
-    } else if (t->seconds > t->config.limits.point_seconds) {
-        snprintf(needed, sizeof needed, "would need about %.3g s", t->seconds);
-    }
-    *left_out = needed[0] != '\0';
-    if (!*left_out) return OK;
-    t->point.status = POINT_LEFT_OUT;
-    snprintf(t->point.message, sizeof t->point.message, "%s", needed);
-    return study_put(study, &t->point, &(MetricList){ .count = 0 }, err);
-}
-
-static bool same_group(const Task *a, const Task *b) {
-    return a->context == b->context && a->query_tokens == b->query_tokens &&
-           a->sequences == b->sequences && a->config.decode.cold && b->config.decode.cold;
-}
-
-/* Takes the first open task and all of its group that fit into memory beside it. */
-static Status time_next(Study *study, TaskList *list, size_t first, Task **group, Error *err) {
-    size_t count = 0, held = 0;
-    for (size_t i = first; i < list->count; i++) {
-        Task *t = &list->task[i];
-        if (t->taken || (count && !same_group(group[0], t))) continue;
-        if (count && held + t->memory_bytes > study->memory_bytes) continue;
-        t->taken = true;
-        held += t->memory_bytes;
-        group[count++] = t;
-    }
-    return time_group(study, count, group, err);
-}
-
-Status study_latency(Study *study, Phase phase, Error *err) {
-    TaskList list;
-    TRY(list_tasks(study, phase, &list, err));
-    Task **group = NULL;
-    Status status = BUFFER(&group, list.count, "points", err);
-    for (size_t i = 0; status == OK && i < list.count; i++) {
-        Task *t = &list.task[i];
-        status = study_finished(study, &t->point, &t->taken, err);
-        if (status == OK && !t->taken) status = leave_out(study, t, &t->taken, err);
-    }
-    for (size_t i = 0; status == OK && i < list.count; i++)
-        if (!list.task[i].taken) status = time_next(study, &list, i, group, err);
-    buffer_free(group);
-    buffer_free(list.task);
-    return status;
+Status study_latency_run(Study *study, size_t count, Task *const *tasks, Error *err) {
+    static const Timing timing = { .size = sizeof(Ready),
+                                   .prepare = prepare,
+                                   .release = release,
+                                   .call = attend_once,
+                                   .score = score,
+                                   .apart = is_warm };
+    return study_time(study, &timing, count, tasks, err);
 }

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "quantity.h"
 #include "study_run.h"
 
 void metric_add(MetricList *list, const char *name, const char *unit, double value,
@@ -56,14 +55,6 @@ void study_name_point(Point *point, Phase phase, const char *specification, cons
              sequences);
 }
 
-void study_say(const Study *study, const char *line) {
-    if (study->options->progress) study->options->progress(study->options->context, line);
-}
-
-Status study_finished(Study *study, const Point *point, bool *finished, Error *err) {
-    return store_has(study->store, point->key, finished, err);
-}
-
 /* The number that people wait for, which is a point's first metric, or why there is none. */
 static void describe_result(const Point *point, const MetricList *metrics, char *text,
                             size_t size) {
@@ -78,46 +69,19 @@ static void describe_result(const Point *point, const MetricList *metrics, char 
                  strcmp(shown->unit, "1") == 0 ? "" : shown->unit);
 }
 
-static void say_point(const Study *study, const Point *point, const MetricList *metrics) {
-    char result[384], line[640];
+void study_describe(const Point *point, const MetricList *metrics, char *text, size_t size) {
+    char result[384];
     describe_result(point, metrics, result, sizeof result);
-    snprintf(line, sizeof line, "%-11s %-14s %-12s %-4s s=%zu q=%zu: %s", point->phase,
-             point->label, point->path, point->kv_dtype, point->context_tokens, point->query_tokens,
-             result);
-    study_say(study, line);
+    snprintf(text, size, "%-11s %-14s %-12s %-4s s=%zu q=%zu: %s", point->phase, point->label,
+             point->path, point->kv_dtype, point->context_tokens, point->query_tokens, result);
 }
 
 Status study_put(Study *study, const Point *point, const MetricList *metrics, Error *err) {
-    TRY(store_put(study->store, point, metrics->metric, metrics->count, err));
-    say_point(study, point, metrics);
-    if (point->status == POINT_DONE) study->summary->done++;
-    if (point->status == POINT_LEFT_OUT) study->summary->left_out++;
-    if (point->status == POINT_FAILED) study->summary->failed++;
-    return OK;
+    return study->put(study->put_context, point, metrics, err);
 }
 
 Status study_put_failed(Study *study, Point *point, const Error *why, Error *err) {
     point->status = POINT_FAILED;
     snprintf(point->message, sizeof point->message, "%.250s", why->text);
     return study_put(study, point, &(MetricList){ .count = 0 }, err);
-}
-
-Status study_put_too_large(Study *study, Point *point, size_t bytes, Error *err) {
-    char needed[32];
-    quantity_format_bytes((double)bytes, needed, sizeof needed);
-    point->status = POINT_LEFT_OUT;
-    snprintf(point->message, sizeof point->message, "would need %s of memory", needed);
-    return study_put(study, point, &(MetricList){ .count = 0 }, err);
-}
-
-Status study_refuse(const Study *study, const char *key, const Point *point, size_t tokens,
-                    size_t bytes, Error *err) {
-    char needed[32], available[32];
-    quantity_format_bytes((double)bytes, needed, sizeof needed);
-    quantity_format_bytes((double)study->memory_bytes, available, sizeof available);
-    fail(err, ERR_INPUT,
-         "%zu tokens of %s need %s and %s are available; choose fewer, or set limits.memory to "
-         "leave such points out",
-         tokens, point->label, needed, available);
-    return study_blame(study->config, key, ERR_INPUT, err);
 }

@@ -1,5 +1,10 @@
-/* study_run.h -- what the phases of a running study share: the machine, the model, the store, and
- * how a point is named and stored. Private to study*.c. */
+/* study_run.h -- what the phases of a study share: the machine, the model, how a point is listed,
+ * named and handed on. Private to study*.c.
+ *
+ * A study is a list of points: those of each phase, by number. All are known before anything runs:
+ * `plan` says what a point is called and what it takes, from closed forms. `run` then makes its
+ * numbers and puts them; points that a phase compares (a group, config.h) come to it together where
+ * they are timed, one by one elsewhere. */
 #ifndef KVLAB_STUDY_RUN_H
 #define KVLAB_STUDY_RUN_H
 
@@ -9,28 +14,73 @@
 #include "store.h"
 #include "study.h"
 
-typedef struct {
-    const ConfigFile *config;
-    const StudyOptions *options;
-    StudySummary *summary;
-    Config first; /* values of the keys that are no lists */
-    Machine machine;
-    Model model;
-    Kernels kernels;
-    unsigned tiers;
-    int threads;
-    size_t memory_bytes; /* no group of points may hold more */
-    bool leave_out;      /* limits.memory is set: points beyond it are left out, not refused */
-    Peaks peaks;         /* measured before the first phase that is timed */
-    Store *store;
-} Study;
-
 enum { METRICS_MOST = 24 };
 
 typedef struct {
     Metric metric[METRICS_MOST];
     size_t count;
 } MetricList;
+
+/* What a point runs with; the same wherever it runs. */
+typedef struct Study {
+    const ConfigFile *config;
+    Config first; /* values of the keys that are no lists */
+    Machine machine;
+    Model model;
+    Kernels kernels;
+    unsigned tiers;
+    int threads;             /* of a point */
+    size_t memory_bytes;     /* no group of points may hold more */
+    bool leave_out;          /* limits.memory is set: points beyond it are left out, not refused */
+    Peaks peaks;             /* of this host; zero until they are measured */
+    void *kept[PHASE_COUNT]; /* what a phase keeps for its next point */
+
+    /* Where finished points go. */
+    Status (*put)(void *context, const Point *point, const MetricList *metrics, Error *err);
+    void *put_context;
+} Study;
+
+/* A point of the list. */
+typedef struct {
+    size_t index; /* in its phase */
+    Config config;
+    Model model; /* the contender */
+    Path path;
+    Point point;             /* its name; status and message where it is left out */
+    size_t tokens;           /* in words for people: what the memory is needed for */
+    size_t memory_bytes;     /* held at once while it runs */
+    double seconds;          /* estimated of its calls; limits.point_seconds is held against it */
+    double more_seconds;     /* estimated of what comes before them */
+    size_t metrics, samples; /* that will be stored, about */
+} Task;
+
+/* What each phase brings. */
+typedef struct {
+    bool timed;             /* measures time: nothing else may run beside a group */
+    const char *memory_key; /* blamed for a point that memory cannot hold */
+    const char *path_key;   /* whose values may name one point twice, or NULL */
+    /* Fills a task from its config; reads nothing, allocates nothing. */
+    Status (*plan)(const Study *study, Task *task, Error *err);
+    /* Runs tasks (timed: of a group; else one) and puts each, failed ones too. Fails only with what
+     * study_put says. */
+    Status (*run)(Study *study, size_t count, Task *const *tasks, Error *err);
+    void (*forget)(void *kept); /* releases Study.kept, or NULL */
+} StudyPhase;
+
+extern const StudyPhase study_phases[PHASE_COUNT];
+
+/* ---- the list ---- */
+
+/* Point `index` of a phase. What memory or limits.point_seconds does not allow has the status
+ * POINT_LEFT_OUT and says why. Errors: ERR_INPUT where it does not fit and limits.memory is not set
+ * to leave it out, at the key's place. */
+Status study_plan(const Study *study, Phase phase, size_t index, Task *task, Error *err);
+
+/* Is it the same as an earlier point: one that differs in a path that its contender does not have?
+ */
+bool study_repeats(const Study *study, Phase phase, const Task *task);
+
+/* ---- points ---- */
 
 /* Appends a single number. */
 void metric_add(MetricList *list, const char *name, const char *unit, double value,
@@ -47,38 +97,48 @@ void study_name_point(Point *point, Phase phase, const char *specification, cons
                       Path path, RowType type, size_t block_tokens, size_t context,
                       size_t query_tokens, size_t sequences);
 
-/* Is it finished already, in this run or in an earlier one? */
-Status study_finished(Study *study, const Point *point, bool *finished, Error *err);
-
-/* Commits a point and says so. Failure and leaving out are noted in point->status and ->message. */
+/* Hands a finished point on. */
 Status study_put(Study *study, const Point *point, const MetricList *metrics, Error *err);
 
-/* Stores as failed what went wrong with a point; passes on only what the store itself says. */
+/* Hands on as failed what went wrong with a point. */
 Status study_put_failed(Study *study, Point *point, const Error *why, Error *err);
 
-/* A line for people, to whoever follows the run. */
-void study_say(const Study *study, const char *line);
+/* A point in a line, with the number that people wait for or why there is none. */
+void study_describe(const Point *point, const MetricList *metrics, char *text, size_t size);
 
 /* Puts the place of a key and its name before what is wrong with its value; returns status. */
 Status study_blame(const ConfigFile *config, const char *key, Status status, Error *err);
 
-/* Refuses a point of `tokens` tokens that needs more bytes than there are, at the key's place. */
-Status study_refuse(const Study *study, const char *key, const Point *point, size_t tokens,
-                    size_t bytes, Error *err);
+/* ---- timing ---- */
 
-/* Stores a point as left out, with the bytes that it would need. */
-Status study_put_too_large(Study *study, Point *point, size_t bytes, Error *err);
+/* How a phase makes a point ready and calls it. */
+typedef struct {
+    size_t size; /* of what a point is made into, zeroed before `prepare` */
+    Status (*prepare)(const Study *study, const Task *task, void *ready, Error *err);
+    void (*release)(void *ready); /* also after a failure */
+    void (*call)(void *ready, size_t i);
+    void (*score)(const Study *study, const Task *task, const Measurement *m, MetricList *list);
+    bool (*apart)(const Task *task); /* timed with nothing else in memory, or NULL */
+} Timing;
+
+/* Times a group in turns, in batches that memory holds at once, and puts each point. */
+Status study_time(Study *study, const Timing *timing, size_t count, Task *const *tasks, Error *err);
+
+/* ---- the phases ---- */
 
 /* The contender of an error point at the size of the error layer: the model's divided by
  * error.shrink, derived from the MHA teacher. Errors: ERR_INPUT when a width is not divisible. */
 Status study_error_model(const Model *base, const Config *point, Model *out, Error *err);
 
-/* ---- the phases; `plan` checks memory and refuses before anything is written ---- */
-Status study_bytes_plan(Study *study, Error *err);
-Status study_bytes(Study *study, Error *err);
-Status study_latency_plan(Study *study, Phase phase, Error *err);
-Status study_latency(Study *study, Phase phase, Error *err);
-Status study_projections(Study *study, Error *err);
-Status study_error(Study *study, Error *err);
+Status study_bytes_plan(const Study *study, Task *task, Error *err);
+Status study_bytes_run(Study *study, size_t count, Task *const *tasks, Error *err);
+Status study_decode_plan(const Study *study, Task *task, Error *err);
+Status study_prefill_plan(const Study *study, Task *task, Error *err);
+Status study_latency_run(Study *study, size_t count, Task *const *tasks, Error *err);
+Status study_projections_plan(const Study *study, Task *task, Error *err);
+Status study_projections_run(Study *study, size_t count, Task *const *tasks, Error *err);
+Status study_error_plan(const Study *study, Task *task, Error *err);
+Status study_error_run(Study *study, size_t count, Task *const *tasks, Error *err);
+void study_error_forget(void *kept);
 
 #endif
