@@ -43,11 +43,12 @@ typedef struct {
     size_t row_window; /* newest tokens that such a layer keeps uncompressed beside, 0 none */
     size_t index_dim;  /* width of the index key beside each row, 0 none */
     size_t index_heads, index_topk;
-    size_t state_elements; /* KEEPS_STATE: of the state, a sequence */
-    size_t conv_elements;  /* of the convolution's tail, a sequence */
-    size_t state_heads;    /* heads that tensor parallelism can split the state by */
-    double parameters;     /* of the attention of one layer with one such cache */
-    char rule[96];         /* the fields that say so: "layer_types, sliding_window" */
+    size_t state_elements;      /* KEEPS_STATE: of the state, a sequence */
+    size_t conv_elements;       /* of the convolution's tail, a sequence */
+    size_t state_heads;         /* heads that tensor parallelism can split the state by */
+    size_t state_element_bytes; /* where the file says it (mamba_ssm_cache_dtype), else 0 */
+    double parameters;          /* of the attention of one layer with one such cache */
+    char rule[96];              /* the fields that say so: "layer_types, sliding_window" */
 } CacheKind;
 
 /* The parts that weights are counted, stored and sharded by. */
@@ -75,7 +76,7 @@ typedef enum { MLP_NONE, MLP_DENSE, MLP_EXPERTS } LayerMlp;
 
 typedef struct {
     char name[128];
-    char attention[32]; /* for people: "MLA-512+64 + index", "GQA-8", "GQA-8, 5 of 6 windowed" */
+    char attention[64]; /* for people: "MLA-512+64, indexed", "GQA-8, 52 of 62 windowed" */
     size_t layers, hidden, heads, vocabulary;
     size_t longest_tokens; /* max_position_embeddings, 0 unknown */
     size_t dense_intermediate, expert_intermediate;
@@ -99,10 +100,17 @@ typedef struct {
  * its name. Errors: ERR_INPUT with file and key, the nearest name where a name is wrong. */
 Status architecture_read(Architecture *out, const char *name, Error *err);
 
-/* Elements that one cache of a kind grows by for a token of a long text: G (dk + dv), C + R, or a
- * row for every row_tokens tokens; nothing for states, images and, once full, windows. The index
- * key is not in it. */
-double cache_kind_elements(const CacheKind *kind);
+/* Elements of one row that a kind keeps, its index key aside: G (dk + dv), C + R, or the width of
+ * the one row; 0 of a state. Of KEEPS_IMAGE: a row for each state of the encoder. */
+size_t cache_kind_row_elements(const CacheKind *kind);
+
+/* Elements that one cache of a kind grows by with each token of a long text: a row, or the share of
+ * one that a token has; nothing for states and images, and for windows and chunks, which are full
+ * by then. */
+double cache_kind_growth(const CacheKind *kind);
+
+/* What `attention` says, written for people. */
+void architecture_label(const Architecture *model, char *label, size_t size);
 
 /* Bytes of the weights of one part as stored, and of all parts. */
 double architecture_part_bytes(const Architecture *model, WeightPart part);

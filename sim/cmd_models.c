@@ -1,24 +1,49 @@
 /* cmd_models.c -- `kvlab models`: what ships under configs/models, what each caches a token, and
  * what is refused and why. Every number is exact. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "architecture.h"
 #include "commands.h"
 #include "json.h"
 #include "models.h"
 #include "options.h"
 
 typedef struct {
-    Model model;
+    Architecture model;
     Status status;
     Error err;
 } Row;
 
-/* MLA caches its latent here; materialised, it would be H (P + R + V) elements. */
-static const Path LATENT = PATH_ABSORBED;
+/* What a long text adds to the cache with each token. */
+typedef struct {
+    double elements, index_elements; /* in all layers */
+    double layer_elements;           /* in one layer of the kind that grows, 0 when none does */
+    double mha_elements;             /* 2 H V in every layer that keeps anything */
+} Growth;
 
-static double ratio_to_mha(const Model *model) {
-    return (double)model_mha_elements(model) / (double)model_cache_elements(model, LATENT);
+static Growth growth(const Architecture *a) {
+    Growth g = { 0 };
+    size_t heads_width = 0, keeping = 0;
+    for (size_t k = 0; k < a->kind_count; k++) {
+        const CacheKind *kind = &a->kind[k];
+        const double elements = cache_kind_growth(kind), layers = (double)kind->layers;
+        keeping += kind->layers;
+        if (elements > 0 && g.layer_elements <= 0) g.layer_elements = elements;
+        g.elements += layers * elements;
+        if (elements > 0)
+            g.index_elements += layers * (double)kind->index_dim / (double)kind->row_tokens;
+        if (kind->keeps == KEEPS_LATENT) heads_width = kind->heads * kind->mla_value_dim;
+        if (kind->keeps == KEEPS_HEADS) heads_width = kind->heads * kind->value_dim;
+        if (kind->keeps == KEEPS_ROW) heads_width = kind->heads * kind->key_dim;
+    }
+    g.mha_elements = 2 * (double)heads_width * (double)keeping;
+    return g;
+}
+
+static double ratio_to_mha(const Growth *g) {
+    return g->elements > 0 ? g->mha_elements / g->elements : 0;
 }
 
 /* Why a model is refused, without the folder that all of them lie in. */
@@ -31,51 +56,68 @@ static const char *reason(const Row *row) {
 }
 
 static void print_rows(const Row *rows, size_t count) {
-    printf("%-32s %-12s %6s %6s %8s %12s %12s %8s\n", "model", "attention", "layers", "heads",
-           "kv heads", "el/tok/layer", "bf16 B/tok", "vs MHA");
+    int width = 0;
     size_t refused = 0;
     for (size_t i = 0; i < count; i++) {
-        const Model *m = &rows[i].model;
+        const int length = (int)strlen(rows[i].model.attention);
+        if (rows[i].status == OK && length > width) width = length;
+    }
+    printf("%-32s %-*s %6s %12s %12s %12s %8s\n", "model", width, "attention", "layers",
+           "el/tok/layer", "bf16 B/tok", "index el/tok", "vs MHA");
+    for (size_t i = 0; i < count; i++) {
+        const Architecture *m = &rows[i].model;
         if (rows[i].status != OK) {
             refused++;
             continue;
         }
-        char label[32];
-        model_label(m, label, sizeof label);
-        printf("%-32s %-12s %6zu %6zu %8zu %12zu %12zu %7.1fx\n", m->name, label, m->layers,
-               m->heads, m->kv_heads, model_cache_elements(m, LATENT),
-               model_cache_bytes_per_token(m, LATENT, ROW_BF16), ratio_to_mha(m));
+        const Growth g = growth(m);
+        printf("%-32s %-*s %6zu %12.10g %12.10g %12.10g", m->name, width, m->attention, m->layers,
+               g.layer_elements, 2 * g.elements, g.index_elements);
+        if (g.elements > 0)
+            printf(" %7.1fx\n", ratio_to_mha(&g));
+        else
+            printf(" %8s\n", "-");
     }
-    if (refused) printf("\nnot computed:\n");
+    if (refused) printf("\nrefused:\n");
     for (size_t i = 0; i < count; i++)
         if (rows[i].status != OK) printf("  %-30s %s\n", rows[i].model.name, reason(&rows[i]));
-    printf("\nel/tok/layer, B/tok: exact. MLA: of the latent and the rotary key; vs MHA: 2 H V "
-           "elements.\n");
+    printf(
+        "\nAll exact. What one more token of a long text adds: windows are full by then, states "
+        "and images\nstay as they are. el/tok/layer: in a layer that grows; B/tok: in all layers, "
+        "index keys apart;\nvs MHA: to 2 H V elements in every layer that keeps anything.\n");
+}
+
+static void put_count(Json *entry, const char *key, double value) {
+    if (value == floor(value))
+        json_put_whole(entry, key, (long long)value);
+    else
+        json_put_number(entry, key, value);
+}
+
+static void put_model(Json *entry, const Architecture *m) {
+    const Growth g = growth(m);
+    json_put_string(entry, "attention", m->attention);
+    json_put_whole(entry, "layers", (long long)m->layers);
+    json_put_whole(entry, "draft_layers", (long long)m->draft_layers);
+    json_put_whole(entry, "hidden", (long long)m->hidden);
+    json_put_whole(entry, "heads", (long long)m->heads);
+    put_count(entry, "kv_elements_per_token_layer", g.layer_elements);
+    json_put_string(entry, "kv_dtype", "bf16");
+    put_count(entry, "kv_bytes_per_token", 2 * g.elements);
+    put_count(entry, "index_elements_per_token", g.index_elements);
+    json_put_number(entry, "ratio_to_mha", ratio_to_mha(&g));
 }
 
 static Status print_json(const Row *rows, size_t count, Error *err) {
     Json *document = json_new_object(), *models = json_new_array(), *refused = json_new_array();
     for (size_t i = 0; i < count; i++) {
-        const Model *m = &rows[i].model;
         Json *entry = json_new_object();
-        json_put_string(entry, "model", m->name);
-        if (rows[i].status != OK) {
+        json_put_string(entry, "model", rows[i].model.name);
+        if (rows[i].status == OK)
+            put_model(entry, &rows[i].model);
+        else
             json_put_string(entry, "reason", reason(&rows[i]));
-            json_append(refused, entry);
-            continue;
-        }
-        json_put_string(entry, "attention", attention_kind_name(m->kind));
-        json_put_whole(entry, "layers", (long long)m->layers);
-        json_put_whole(entry, "hidden", (long long)m->hidden);
-        json_put_whole(entry, "heads", (long long)m->heads);
-        json_put_whole(entry, "kv_heads", (long long)m->kv_heads);
-        json_put_whole(entry, "kv_elements_per_token_layer",
-                       (long long)model_cache_elements(m, LATENT));
-        json_put_string(entry, "kv_dtype", row_type_name(ROW_BF16));
-        json_put_whole(entry, "kv_bytes_per_token",
-                       (long long)model_cache_bytes_per_token(m, LATENT, ROW_BF16));
-        json_put_number(entry, "ratio_to_mha", ratio_to_mha(m));
-        json_append(models, entry);
+        json_append(rows[i].status == OK ? models : refused, entry);
     }
     json_put(document, "models", models);
     json_put(document, "refused", refused);
@@ -101,7 +143,7 @@ Status cmd_models(int argc, char **argv, Error *err) {
         return fail(err, ERR_INPUT, "%s/models: no folder there holds a config.json",
                     configs_folder());
     for (size_t i = 0; i < count; i++) {
-        rows[i].status = model_read(&rows[i].model, names[i], &rows[i].err);
+        rows[i].status = architecture_read(&rows[i].model, names[i], &rows[i].err);
         if (rows[i].status == ERR_MACHINE) {
             *err = rows[i].err;
             return ERR_MACHINE;

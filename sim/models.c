@@ -1,4 +1,5 @@
-/* models.c -- finds the file a model's name stands for: model_read of model.h, and models.h. */
+/* models.c -- finds the file a model's name stands for: model_read of model.h,
+ * architecture_read of architecture.h, and models.h. */
 #include "models.h"
 
 #include <stdio.h>
@@ -55,16 +56,29 @@ static Status unknown_model(const char *name, Error *err) {
                 name, nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
 }
 
-Status model_read(Model *model, const char *name, Error *err) {
-    char path[PATH_SIZE], label[sizeof model->name];
-    snprintf(label, sizeof label, "%s", name);
+/* The config.json that a name stands for, and what to call its model. */
+static Status find_config(const char *name, char path[PATH_SIZE], char *label, size_t size,
+                          Error *err) {
+    snprintf(label, size, "%s", name);
     if (*name && *name != '.' && !strchr(name, '/')) {
         shipped_path(path, name);
-        if (is_file(path)) return hf_config_read(model, path, label, err);
+        if (is_file(path)) return OK;
     }
-    snprintf(path, sizeof path, "%s/config.json", name);
-    if (!is_file(path)) snprintf(path, sizeof path, "%s", name);
+    snprintf(path, PATH_SIZE, "%s/config.json", name);
+    if (!is_file(path)) snprintf(path, PATH_SIZE, "%s", name);
     if (!is_file(path)) return unknown_model(name, err);
-    folder_name(label, sizeof label, path);
+    folder_name(label, size, path);
+    return OK;
+}
+
+Status model_read(Model *model, const char *name, Error *err) {
+    char path[PATH_SIZE], label[sizeof model->name];
+    TRY(find_config(name, path, label, sizeof label, err));
     return hf_config_read(model, path, label, err);
+}
+
+Status architecture_read(Architecture *out, const char *name, Error *err) {
+    char path[PATH_SIZE], label[sizeof out->name];
+    TRY(find_config(name, path, label, sizeof label, err));
+    return hf_architecture_read(out, path, label, err);
 }

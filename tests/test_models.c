@@ -101,7 +101,7 @@ Test(models, the_command_lists_every_model_or_why_not) {
         const Json *row = json_at(models, i);
         if (strcmp(json_text(json_get(row, "model")), "DeepSeek-V3") != 0) continue;
         found++;
-        cr_assert_str_eq(json_text(json_get(row, "attention")), "mla");
+        cr_assert_str_eq(json_text(json_get(row, "attention")), "MLA-512+64");
         cr_assert_eq(whole(row, "layers"), 61);
         cr_assert_eq(whole(row, "kv_elements_per_token_layer"), 576);
         cr_assert_eq(whole(row, "kv_bytes_per_token"), 70272);

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "names.h"
 
@@ -18,9 +19,23 @@ Status fields_fail(const Fields *fields, const char *key, Error *err, const char
     return fail_at(err, fields->file, 0, 0, "%s%s: %s", fields->prefix, key, text);
 }
 
+static void ask(const Fields *fields, const char *key) {
+    Asked *asked = fields->asked;
+    if (!asked) return;
+    for (size_t i = 0; i < asked->count; i++)
+        if (strcmp(asked->keys[i], key) == 0) return;
+    if (asked->count < ASKED_MOST) asked->keys[asked->count++] = key;
+}
+
 const Json *fields_get(const Fields *fields, const char *key) {
     const Json *value = json_get(fields->object, key);
-    return json_is_null(value) ? NULL : value;
+    if (json_is_null(value)) return NULL;
+    ask(fields, key);
+    return value;
+}
+
+void fields_ignore(const Fields *fields, Spellings spellings) {
+    for (; *spellings; spellings++) ask(fields, *spellings);
 }
 
 const char *fields_spelled(const Fields *fields, Spellings spellings) {
@@ -95,10 +110,28 @@ Status fields_flag(const Fields *fields, const char *key, bool *out, Error *err)
     return OK;
 }
 
+Status fields_choice(const Fields *fields, const char *key, Spellings choices, size_t *out,
+                     Error *err) {
+    const Json *value = fields_get(fields, key);
+    const char *text = json_text(value);
+    if (!value) return OK;
+    for (size_t i = 0; text && choices[i]; i++)
+        if (strcmp(text, choices[i]) == 0) {
+            *out = i;
+            return OK;
+        }
+    char list[256] = "";
+    size_t used = 0;
+    for (size_t i = 0; choices[i] && used < sizeof list; i++)
+        used +=
+            (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", choices[i]);
+    return fields_fail(fields, key, err, "%.64s; allowed: %s", text ? text : "not a string", list);
+}
+
 Status fields_nested(Fields *out, const Fields *fields, const char *key, const char *prefix,
                      Error *err) {
     const Json *value = fields_get(fields, key);
     if (value && !json_is_object(value)) return fields_fail(fields, key, err, "not an object");
-    *out = (Fields){ value, fields->file, prefix };
+    *out = (Fields){ value, fields->file, prefix, NULL };
     return OK;
 }

@@ -6,10 +6,18 @@
 #include "json.h"
 #include "model.h"
 
+/* The keys of one object that its reader has asked for. What nobody asked for is not understood. */
+enum { ASKED_MOST = 512 };
+typedef struct {
+    const char *keys[ASKED_MOST];
+    size_t count;
+} Asked;
+
 /* One object of a file: its own fields, or those nested under `prefix` ("text_config."). */
 typedef struct {
     const Json *object;
     const char *file, *prefix;
+    Asked *asked; /* NULL: nobody keeps count */
 } Fields;
 
 /* The names one quantity goes by, NULL at the end; the first is the one that messages ask for. */
@@ -17,8 +25,11 @@ typedef const char *const *Spellings;
 
 typedef enum { OPTIONAL, REQUIRED } Need;
 
-/* The value of a key, NULL when absent or null. */
+/* The value of a key, NULL when absent or null. The key counts as asked for. */
 const Json *fields_get(const Fields *fields, const char *key);
+
+/* Counts keys as asked for that say nothing here: `spellings` ends with NULL. */
+void fields_ignore(const Fields *fields, Spellings spellings);
 
 /* The first spelling that has a value, NULL when none has. */
 const char *fields_spelled(const Fields *fields, Spellings spellings);
@@ -35,7 +46,12 @@ Status fields_real(const Fields *fields, Spellings spellings, Need need, double 
 /* true or false. Absent or null: *out stays. */
 Status fields_flag(const Fields *fields, const char *key, bool *out, Error *err);
 
-/* The object nested under a key; one without fields when absent. */
+/* The text of a key, one of `choices` (NULL at the end), as its place there. Absent or null: *out
+ * stays. */
+Status fields_choice(const Fields *fields, const char *key, Spellings choices, size_t *out,
+                     Error *err);
+
+/* The object nested under a key; one without fields when absent. Nobody keeps count in it. */
 Status fields_nested(Fields *out, const Fields *fields, const char *key, const char *prefix,
                      Error *err);
 
@@ -43,8 +59,9 @@ Status fields_nested(Fields *out, const Fields *fields, const char *key, const c
 Status fields_fail(const Fields *fields, const char *key, Error *err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Refuses by name what changes the cache and is not computed (hf_config_refusals.c). */
-Status hf_refuse(const Fields *fields, Error *err);
+/* Refuses, by its name, a key that was not asked for, that could change the cache and that is not
+ * known to leave it alone (hf_config_leftovers.c). */
+Status fields_refuse_leftovers(const Fields *fields, Error *err);
 
 /* The rotary embedding of a head of `width` values, or of MLA's shared key of that width when
  * `latent` (hf_config_rope.c). */

@@ -75,16 +75,45 @@ static Status read_whole(FILE *file, const char *path, char **text, size_t *leng
     return OK;
 }
 
-Status json_read(Json **out, const char *path, Error *err) {
+/* Writes over the numbers that Python writes and JSON lacks; places stay what they were. */
+static void blank_non_numbers(char *text, size_t length) {
+    static const char *const words[] = { "-Infinity", "Infinity", "NaN" };
+    bool quoted = false;
+    for (size_t i = 0; i < length; i++) {
+        if (quoted && text[i] == '\\') {
+            i++;
+            continue;
+        }
+        if (text[i] == '"') quoted = !quoted;
+        for (size_t w = 0; !quoted && w < sizeof words / sizeof *words; w++) {
+            const size_t size = strlen(words[w]);
+            if (length - i < size || memcmp(text + i, words[w], size) != 0) continue;
+            memset(text + i, ' ', size);
+            memcpy(text + i, size < 4 ? "[]" : "null", size < 4 ? 2 : 4);
+            break;
+        }
+    }
+}
+
+static Status read_file(Json **out, const char *path, bool python, Error *err) {
     FILE *file = fopen(path, "rb");
     if (!file) return fail_at(err, path, 0, 0, "cannot be opened: %s", strerror(errno));
     char *text = NULL;
     size_t length = 0;
     Status status = read_whole(file, path, &text, &length, err);
     fclose(file);
+    if (status == OK && python) blank_non_numbers(text, length);
     if (status == OK) status = json_parse(out, path, text, length, err);
     buffer_free(text);
     return status;
+}
+
+Status json_read(Json **out, const char *path, Error *err) {
+    return read_file(out, path, false, err);
+}
+
+Status json_read_python(Json **out, const char *path, Error *err) {
+    return read_file(out, path, true, err);
 }
 
 void json_free(Json *json) {

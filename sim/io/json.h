@@ -15,6 +15,9 @@ typedef struct json_t Json;
 Status json_parse(Json **out, const char *name, const char *text, size_t length, Error *err);
 /* The same from a file of at most 64 MiB. */
 Status json_read(Json **out, const char *path, Error *err);
+/* The same where Python may have written the file, with Infinity, -Infinity and NaN among its
+ * numbers: no number takes their place, but null, or an empty array for the shortest. */
+Status json_read_python(Json **out, const char *path, Error *err);
 void json_free(Json *json);
 
 bool json_is_object(const Json *json);

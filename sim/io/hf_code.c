@@ -1,0 +1,53 @@
+/* hf_code.c -- what the code of a model's family decides and its config.json may leave out; see
+ * hf_reading.h. Everything a file says wins over what stands here.
+ *
+ * A row is here because a real file of the family lacks a field. full_every is the only entry that
+ * changes a cache; the rest changes the number of parameters. */
+#include <string.h>
+
+#include "hf_reading.h"
+
+static const HfCode rows[] = {
+    /* Layers 0, 2, ... have the window; the file gives its width alone. */
+    { "gemma2", .full_every = 2, .others = ROLE_WINDOW, .tied = true, .sandwiched = true },
+    /* Five windows, then one without: sliding_window_pattern is 6 where a file has none. */
+    { "gemma3_text", .full_every = 6, .others = ROLE_WINDOW, .vocabulary = 262208,
+      .longest_tokens = 131072, .tied = true, .sandwiched = true, .qk_norm = true },
+    { "gemma", .tied = true },
+    { "cohere", .tied = true, .parallel = true },
+    /* Three windows, then one without. */
+    { "cohere2", .full_every = 4, .others = ROLE_WINDOW, .tied = true, .parallel = true },
+    /* Every fourth layer has no RoPE, and no chunks: no_rope_layers where the file has them. */
+    { "llama4_text", .full_every = 4, .others = ROLE_CHUNK },
+    /* Each layer holds two attentions, each with a latent of its own. */
+    { "longcat_flash", .attention_blocks = 2 },
+    { "qwen", .qkv_biased = true },
+    { "qwen2", .qkv_biased = true },
+    { "qwen2_moe", .qkv_biased = true },
+    { "qwen3", .qk_norm = true },
+    { "qwen3_moe", .qk_norm = true },
+    { "qwen3_next", .qk_norm = true, .gated_output = true },
+    { "qwen3_5_moe_text", .qk_norm = true },
+    { "qwen3_5_text", .qk_norm = true },
+    { "gpt2", .tied = true, .ungated = true, .biased = true, .positions_extra = 1 },
+    { "gpt_bigcode", .tied = true, .ungated = true, .biased = true, .positions_extra = 1 },
+    { "gptj", .ungated = true, .parallel = true },
+    { "gpt_neox", .ungated = true, .biased = true },
+    { "codegen", .ungated = true, .parallel = true },
+    { "opt", .tied = true, .ungated = true, .biased = true, .positions_extra = 3 },
+    { "bloom", .tied = true, .ungated = true, .biased = true },
+    { "mpt", .tied = true, .ungated = true },
+    { "falcon", .tied = true, .ungated = true, .parallel = true },
+    { "phi", .ungated = true, .biased = true, .parallel = true },
+    { "starcoder2", .tied = true, .ungated = true, .biased = true },
+    { "nemotron", .ungated = true },
+    { "nemotron_h", .ungated = true },
+    { "minicpm3", .tied = true },
+};
+
+const HfCode *hf_code(const char *model_type) {
+    static const HfCode none = { .model_type = "" };
+    for (size_t i = 0; model_type && i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(rows[i].model_type, model_type) == 0) return &rows[i];
+    return &none;
+}
