@@ -37,6 +37,9 @@ enum {
     ITEMS_WANTED = 64
 };
 
+/* Rows of a decoded tile. */
+static const RowFormat float_rows = { .type = ROW_F32 };
+
 /* How a call is cut and where things lie in a thread's workspace (offsets in floats). */
 typedef struct {
     size_t group;                                       /* query heads of a kv head */
@@ -73,11 +76,13 @@ static size_t padded(size_t floats) {
     return (ceil_div(floats, FLOATS_OF_LINE) | 1) * FLOATS_OF_LINE;
 }
 
-KvLayout kv_layout(RowType type, size_t kv_heads, size_t dk, size_t dv, bool v_in_k,
+KvLayout kv_layout(KvType type, size_t kv_heads, size_t dk, size_t dv, bool v_in_k,
                    size_t block_tokens) {
-    KvLayout layout = { .type = type, .kv_heads = kv_heads, .dk = dk, .dv = dv, .v_in_k = v_in_k };
+    KvLayout layout = { .kv_heads = kv_heads, .dk = dk, .dv = dv, .v_in_k = v_in_k };
+    layout.k = v_in_k ? row_format_latent(type.k, dv, dk - dv) : row_format(type.k, dk);
+    layout.v = v_in_k ? layout.k : row_format(type.v, dv);
     layout.block_tokens = block_tokens;
-    layout.k_row = row_bytes(type, dk);
+    layout.k_row = row_bytes(layout.k);
     layout.k_head = block_tokens * layout.k_row;
     layout.block_bytes = kv_heads * layout.k_head;
     if (v_in_k) {
@@ -86,7 +91,7 @@ KvLayout kv_layout(RowType type, size_t kv_heads, size_t dk, size_t dv, bool v_i
         return layout;
     }
     layout.v_offset = layout.block_bytes;
-    layout.v_row = row_bytes(type, dv);
+    layout.v_row = row_bytes(layout.v);
     layout.v_head = block_tokens * layout.v_row;
     layout.block_bytes += kv_heads * layout.v_head;
     return layout;
@@ -235,10 +240,11 @@ static void decode_tile(const Item *item, size_t from, size_t n) {
     const KvLayout *l = &item->a->layout;
     float *keys = item->work + item->plan->keys, *values = item->work + item->plan->values;
     for (size_t j = 0; j < n; j++)
-        item->kernels->decode[l->type](l->dk, key_row(item, from + j), keys + j * item->plan->k_ld);
+        item->kernels->decode[l->k.type](&l->k, l->dk, key_row(item, from + j),
+                                         keys + j * item->plan->k_ld);
     for (size_t j = 0; j < n && !l->v_in_k; j++)
-        item->kernels->decode[l->type](l->dv, value_row(item, from + j),
-                                       values + j * item->plan->v_ld);
+        item->kernels->decode[l->v.type](&l->v, l->dv, value_row(item, from + j),
+                                         values + j * item->plan->v_ld);
 }
 
 /* The tokens from `token` on that lie in the same block, at most n. */
@@ -267,15 +273,16 @@ static void tile_scores(const Item *item, size_t row, size_t rows, size_t from, 
     const float *q = item->work + row * plan->k_ld;
     float *s = item->work + plan->s + row * plan->tile;
     if (decoded) {
-        item->kernels->scores[ROW_F32](rows, n, l->dk, q, plan->k_ld, item->work + plan->keys,
-                                       plan->k_ld * sizeof(float), s, plan->tile);
+        item->kernels->scores[ROW_F32](&float_rows, rows, n, l->dk, q, plan->k_ld,
+                                       item->work + plan->keys, plan->k_ld * sizeof(float), s,
+                                       plan->tile);
         return;
     }
     for (size_t j = 0, run; j < n; j += run) {
         run = piece_length(item, from + j, n - j);
         if (!l->v_in_k) prefetch(value_row(item, from + j), run * l->v_row);
-        item->kernels->scores[l->type](rows, run, l->dk, q, plan->k_ld, key_row(item, from + j),
-                                       l->k_row, s + j, plan->tile);
+        item->kernels->scores[l->k.type](&l->k, rows, run, l->dk, q, plan->k_ld,
+                                         key_row(item, from + j), l->k_row, s + j, plan->tile);
     }
 }
 
@@ -287,8 +294,9 @@ static void tile_values(const Item *item, size_t row, size_t rows, size_t from, 
     float *o = item->work + plan->o + row * plan->v_ld;
     if (decoded) {
         const size_t ld = l->v_in_k ? plan->k_ld : plan->v_ld;
-        item->kernels->values[ROW_F32](rows, n, l->dv, p, plan->tile, item->work + plan->values,
-                                       ld * sizeof(float), o, plan->v_ld);
+        item->kernels->values[ROW_F32](&float_rows, rows, n, l->dv, p, plan->tile,
+                                       item->work + plan->values, ld * sizeof(float), o,
+                                       plan->v_ld);
         return;
     }
     for (size_t j = 0, run; j < n; j += run) {
@@ -296,8 +304,8 @@ static void tile_values(const Item *item, size_t row, size_t rows, size_t from, 
         const size_t ahead = from + j + n;
         if (ahead < item->block->visible)
             prefetch(key_row(item, ahead), piece_length(item, ahead, run) * l->k_row);
-        item->kernels->values[l->type](rows, run, l->dv, p + j, plan->tile,
-                                       value_row(item, from + j), l->v_row, o, plan->v_ld);
+        item->kernels->values[l->v.type](&l->v, rows, run, l->dv, p + j, plan->tile,
+                                         value_row(item, from + j), l->v_row, o, plan->v_ld);
     }
 }
 
@@ -456,8 +464,7 @@ void attention_run(const Kernels *kernels, const Attention *a, int threads, floa
 Cost attention_cost(const Attention *a) {
     const KvLayout *l = &a->layout;
     const double heads = (double)a->heads, kv_heads = (double)l->kv_heads;
-    const double row =
-        (double)row_bytes(l->type, l->dk) + (l->v_in_k ? 0 : (double)row_bytes(l->type, l->dv));
+    const double row = (double)row_bytes(l->k) + (l->v_in_k ? 0 : (double)row_bytes(l->v));
     Cost cost = { 0 };
     for (size_t i = 0; i < a->sequences; i++) {
         const KvSequence *s = &a->sequence[i];

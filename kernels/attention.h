@@ -23,7 +23,7 @@
 
 /* Where K and V rows lie within a block; all offsets and strides in bytes. */
 typedef struct {
-    RowType type;
+    RowFormat k, v;            /* how a key and a value row is stored; the same row for v_in_k */
     size_t kv_heads;           /* G */
     size_t dk, dv;             /* elements */
     size_t k_offset, v_offset; /* of head 0, token 0 */
@@ -34,9 +34,9 @@ typedef struct {
     bool v_in_k;               /* values are the first dv elements of the key row */
 } KvLayout;
 
-/* The block layout above for G heads; v_in_k for the latent (then v_head = k_head, v_row = k_row).
- */
-KvLayout kv_layout(RowType type, size_t kv_heads, size_t dk, size_t dv, bool v_in_k,
+/* The block layout above for G heads. v_in_k is for the latent: then rows are of type.k, C is dv,
+ * v_head = k_head and v_row = k_row. */
+KvLayout kv_layout(KvType type, size_t kv_heads, size_t dk, size_t dv, bool v_in_k,
                    size_t block_tokens);
 
 /* One sequence: its cached rows and the query tokens that look at them. */

@@ -16,18 +16,21 @@
 #include "codec.h"
 
 /* Scores of m query rows against n stored key rows: s[i*ld_s + j] = sum_d q[i*ld_q + d] * k_j[d],
- * k_j at (char *)k + j*k_stride. */
-typedef void (*ScoresFn)(size_t m, size_t n, size_t d, const float *q, size_t ld_q, const void *k,
-                         size_t k_stride, float *s, size_t ld_s);
+ * k_j at (char *)k + j*k_stride; d may be less than the row's width, for the first values of it. */
+typedef void (*ScoresFn)(const RowFormat *format, size_t m, size_t n, size_t d, const float *q,
+                         size_t ld_q, const void *k, size_t k_stride, float *s, size_t ld_s);
 
 /* Weighted sum of n stored value rows: o[i*ld_o + d] += sum_j p[i*ld_p + j] * v_j[d]. */
-typedef void (*ValuesFn)(size_t m, size_t n, size_t d, const float *p, size_t ld_p, const void *v,
-                         size_t v_stride, float *o, size_t ld_o);
+typedef void (*ValuesFn)(const RowFormat *format, size_t m, size_t n, size_t d, const float *p,
+                         size_t ld_p, const void *v, size_t v_stride, float *o, size_t ld_o);
 
+/* Entries by row type are called with a format of that type, which must fit (row_format_misfit).
+ * Where the type is f32, bf16 or f16 no entry but encode looks at more of it than the type. */
 typedef struct {
-    /* One stored row of n values into float, and back (round to nearest even). */
-    void (*decode[ROW_TYPE_COUNT])(size_t n, const void *row, float *out);
-    void (*encode[ROW_TYPE_COUNT])(size_t n, const float *in, void *row);
+    /* The first n values of a stored row into float, and a whole row of format->n values from
+     * float. Bytes and floats are the same in every tier. */
+    void (*decode[ROW_TYPE_COUNT])(const RowFormat *format, size_t n, const void *row, float *out);
+    void (*encode[ROW_TYPE_COUNT])(const RowFormat *format, const float *in, void *row);
 
     /* The two products of attention over rows where they lie, in their stored type. */
     ScoresFn scores[ROW_TYPE_COUNT];

@@ -5,55 +5,19 @@
 #include <math.h>
 
 #include "internal.h"
+#include "portable_rows.h"
 
 /* Elements of a row decoded at a time: 2 KiB of floats. */
 enum { PIECE = 512 };
 
-static void decode_bf16(size_t n, const void *row, float *out) {
-    const unsigned char *bytes = row;
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        uint16_t x;
-        memcpy(&x, bytes + 2 * i, sizeof x);
-        out[i] = bf16_to_f32(x);
-    }
-}
-
-static void encode_bf16(size_t n, const float *in, void *row) {
+static void encode_bf16(const RowFormat *format, const float *in, void *row) {
     unsigned char *bytes = row;
+    const size_t n = format->n;
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
         const uint16_t x = f32_to_bf16(in[i]);
         memcpy(bytes + 2 * i, &x, sizeof x);
     }
-}
-
-/* Exponent and fraction moved to their place and multiplied by 2^112 give the value, denormals
- * included; infinity and NaN need their exponent filled up, NaN its quiet bit. */
-static void decode_f16(size_t n, const void *row, float *out) {
-    const unsigned char *bytes = row;
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        uint16_t x;
-        memcpy(&x, bytes + 2 * i, sizeof x);
-        const uint32_t magnitude = x & 0x7fffu;
-        const uint32_t sign = (uint32_t)(x & 0x8000u) << 16;
-        const uint32_t finite = float_bits(bits_float(magnitude << 13) * 0x1p112f);
-        const uint32_t quiet = magnitude > 0x7c00u ? 0x400000u : 0;
-        const uint32_t special = magnitude << 13 | 0x7f800000u | quiet;
-        out[i] = bits_float(sign | (magnitude >= 0x7c00u ? special : finite));
-    }
-}
-
-/* One piece of a row, as floats in `buffer`. */
-static inline void piece(RowType type, size_t n, const unsigned char *row, size_t from,
-                         float *buffer) {
-    if (type == ROW_BF16)
-        decode_bf16(n, row + 2 * from, buffer);
-    else if (type == ROW_F16)
-        decode_f16(n, row + 2 * from, buffer);
-    else
-        memcpy(buffer, row + 4 * from, n * sizeof *buffer);
 }
 
 static float dot(size_t n, const float *x, const float *y) {
@@ -79,15 +43,16 @@ static void dot4(size_t n, const float *x, size_t ld_x, const float *y, float *o
     out[3 * ld_out] += sum3;
 }
 
-static inline void scores(RowType type, size_t m, size_t n, size_t d, const float *q, size_t ld_q,
-                          const void *k, size_t k_stride, float *s, size_t ld_s) {
+static inline void scores(RowType type, const RowFormat *format, size_t m, size_t n, size_t d,
+                          const float *q, size_t ld_q, const void *k, size_t k_stride, float *s,
+                          size_t ld_s) {
     float key[PIECE];
     for (size_t j = 0; j < n; j++) {
         const unsigned char *row = (const unsigned char *)k + j * k_stride;
         for (size_t i = 0; i < m; i++) s[i * ld_s + j] = 0;
         for (size_t from = 0; from < d; from += PIECE) {
             const size_t width = d - from < PIECE ? d - from : PIECE;
-            piece(type, width, row, from, key);
+            read_row(type, format, row, from, width, key);
             size_t i = 0;
             for (; i + 4 <= m; i += 4)
                 dot4(width, q + i * ld_q + from, ld_q, key, s + i * ld_s + j, ld_s);
@@ -106,8 +71,9 @@ static void add_weighted(size_t n, const float *p, float rows[TOGETHER][PIECE], 
         o[i] += (p0 * rows[0][i] + p1 * rows[1][i]) + (p2 * rows[2][i] + p3 * rows[3][i]);
 }
 
-static inline void values(RowType type, size_t m, size_t n, size_t d, const float *p, size_t ld_p,
-                          const void *v, size_t v_stride, float *o, size_t ld_o) {
+static inline void values(RowType type, const RowFormat *format, size_t m, size_t n, size_t d,
+                          const float *p, size_t ld_p, const void *v, size_t v_stride, float *o,
+                          size_t ld_o) {
     float rows[TOGETHER][PIECE];
     for (size_t from = 0; from < d; from += PIECE) {
         const size_t width = d - from < PIECE ? d - from : PIECE;
@@ -115,8 +81,8 @@ static inline void values(RowType type, size_t m, size_t n, size_t d, const floa
             const size_t count = n - j < TOGETHER ? n - j : TOGETHER;
             for (size_t t = 0; t < TOGETHER; t++) {
                 if (t < count)
-                    piece(type, width, (const unsigned char *)v + (j + t) * v_stride, from,
-                          rows[t]);
+                    read_row(type, format, (const unsigned char *)v + (j + t) * v_stride, from,
+                             width, rows[t]);
                 else
                     memset(rows[t], 0, width * sizeof *rows[t]);
             }
@@ -131,17 +97,20 @@ static inline void values(RowType type, size_t m, size_t n, size_t d, const floa
 
 /* The table holds a function a type; each gets its own copy of the loops, without the switch. */
 #define TYPED(name, type)                                                                          \
-    static void scores_##name(size_t m, size_t n, size_t d, const float *q, size_t ld_q,           \
-                              const void *k, size_t k_stride, float *s, size_t ld_s) {             \
-        scores(type, m, n, d, q, ld_q, k, k_stride, s, ld_s);                                      \
+    static void decode_##name(const RowFormat *format, size_t n, const void *row, float *out) {    \
+        read_row(type, format, row, 0, n, out);                                                    \
     }                                                                                              \
-    static void values_##name(size_t m, size_t n, size_t d, const float *p, size_t ld_p,           \
-                              const void *v, size_t v_stride, float *o, size_t ld_o) {             \
-        values(type, m, n, d, p, ld_p, v, v_stride, o, ld_o);                                      \
+    static void scores_##name(const RowFormat *format, size_t m, size_t n, size_t d,               \
+                              const float *q, size_t ld_q, const void *k, size_t k_stride,         \
+                              float *s, size_t ld_s) {                                             \
+        scores(type, format, m, n, d, q, ld_q, k, k_stride, s, ld_s);                              \
+    }                                                                                              \
+    static void values_##name(const RowFormat *format, size_t m, size_t n, size_t d,               \
+                              const float *p, size_t ld_p, const void *v, size_t v_stride,         \
+                              float *o, size_t ld_o) {                                             \
+        values(type, format, m, n, d, p, ld_p, v, v_stride, o, ld_o);                              \
     }
-TYPED(f32, ROW_F32)
-TYPED(bf16, ROW_BF16)
-TYPED(f16, ROW_F16)
+ROW_TYPES(TYPED)
 #undef TYPED
 
 /* e^x for x <= 0 or little above, within 2 ulp; 0 below ln(FLT_MIN), where results would be
@@ -227,15 +196,13 @@ static float fma_rounds(size_t rounds, double *flops) {
 }
 
 void kernels_fill_portable(Kernels *kernels) {
-    kernels->decode[ROW_BF16] = decode_bf16;
-    kernels->decode[ROW_F16] = decode_f16;
+#define TYPED(name, type)                                                                          \
+    kernels->decode[type] = decode_##name;                                                         \
+    kernels->scores[type] = scores_##name;                                                         \
+    kernels->values[type] = values_##name;
+    ROW_TYPES(TYPED)
+#undef TYPED
     kernels->encode[ROW_BF16] = encode_bf16;
-    kernels->scores[ROW_F32] = scores_f32;
-    kernels->scores[ROW_BF16] = scores_bf16;
-    kernels->scores[ROW_F16] = scores_f16;
-    kernels->values[ROW_F32] = values_f32;
-    kernels->values[ROW_BF16] = values_bf16;
-    kernels->values[ROW_F16] = values_f16;
     kernels->softmax_step = softmax_step;
     kernels->scale = scale_by;
     kernels->rmsnorm = rmsnorm;

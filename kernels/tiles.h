@@ -315,15 +315,20 @@ static float fma_rounds(size_t rounds, double *flops) {
 /* ---- the table ---- */
 
 #define TYPED(name, type)                                                                          \
-    static void decode_##name(size_t n, const void *row, float *out) {                             \
+    static void decode_##name(const RowFormat *format, size_t n, const void *row, float *out) {    \
+        (void)format;                                                                              \
         decode_row(type, n, row, out);                                                             \
     }                                                                                              \
-    static void scores_##name(size_t m, size_t n, size_t d, const float *q, size_t ld_q,           \
-                              const void *k, size_t k_stride, float *s, size_t ld_s) {             \
+    static void scores_##name(const RowFormat *format, size_t m, size_t n, size_t d,               \
+                              const float *q, size_t ld_q, const void *k, size_t k_stride,         \
+                              float *s, size_t ld_s) {                                             \
+        (void)format;                                                                              \
         scores(type, m, n, d, q, ld_q, k, k_stride, s, ld_s);                                      \
     }                                                                                              \
-    static void values_##name(size_t m, size_t n, size_t d, const float *p, size_t ld_p,           \
-                              const void *v, size_t v_stride, float *o, size_t ld_o) {             \
+    static void values_##name(const RowFormat *format, size_t m, size_t n, size_t d,               \
+                              const float *p, size_t ld_p, const void *v, size_t v_stride,         \
+                              float *o, size_t ld_o) {                                             \
+        (void)format;                                                                              \
         values(type, m, n, d, p, ld_p, v, v_stride, o, ld_o);                                      \
     }
 TYPED(f32, ROW_F32)
@@ -331,25 +336,28 @@ TYPED(bf16, ROW_BF16)
 TYPED(f16, ROW_F16)
 #undef TYPED
 
-static void encode_bf16(size_t n, const float *in, void *row) {
-    encode_row(ROW_BF16, n, in, row);
+static void encode_bf16(const RowFormat *format, const float *in, void *row) {
+    encode_row(ROW_BF16, format->n, in, row);
 }
-static void encode_f16(size_t n, const float *in, void *row) {
-    encode_row(ROW_F16, n, in, row);
+static void encode_f16(const RowFormat *format, const float *in, void *row) {
+    encode_row(ROW_F16, format->n, in, row);
 }
 
 static void fill(Kernels *kernels) {
-    const Kernels tier = {
-        .decode = { decode_f32, decode_bf16, decode_f16 },
-        .encode = { kernels->encode[ROW_F32], encode_bf16, encode_f16 },
-        .scores = { scores_f32, scores_bf16, scores_f16 },
-        .values = { values_f32, values_bf16, values_f16 },
-        .softmax_step = softmax_step,
-        .scale = scale_by,
-        .rmsnorm = rmsnorm,
-        .fma_rounds = fma_rounds,
-    };
-    *kernels = tier;
+#define TYPED(name, type)                                                                          \
+    kernels->decode[type] = decode_##name;                                                         \
+    kernels->scores[type] = scores_##name;                                                         \
+    kernels->values[type] = values_##name;
+    TYPED(f32, ROW_F32)
+    TYPED(bf16, ROW_BF16)
+    TYPED(f16, ROW_F16)
+#undef TYPED
+    kernels->encode[ROW_BF16] = encode_bf16;
+    kernels->encode[ROW_F16] = encode_f16;
+    kernels->softmax_step = softmax_step;
+    kernels->scale = scale_by;
+    kernels->rmsnorm = rmsnorm;
+    kernels->fma_rounds = fma_rounds;
 }
 
 #endif

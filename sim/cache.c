@@ -73,6 +73,7 @@ static Status grow_pool(Cache *cache, size_t blocks, Error *err) {
 Status cache_new(Cache **cache, const CacheParams *params, const CacheShape *shape,
                  size_t sequences, size_t tokens, Error *err) {
     assert(params->block_tokens > 0);
+    TRY(cache_shape_check(shape, params->type, err));
     Cache *draft;
     TRY(BUFFER(&draft, 1, "the cache", err));
     draft->shape = *shape;
@@ -175,16 +176,16 @@ Status cache_append(Cache *cache, const Kernels *kernels, int threads, size_t se
     TRY(own_blocks(cache, s, s->tokens + tokens, err));
     const size_t heads = cache->shape.kv_heads, dk = cache->shape.key_dim,
                  dv = cache->shape.value_dim;
-    const RowType type = cache->layout.type;
+    const RowFormat *key = &cache->layout.k, *value = &cache->layout.v;
     const bool shared = cache->shape.shared;
 #pragma omp parallel for schedule(static) num_threads(threads) if (tokens > 1)
     for (size_t t = 0; t < tokens; t++)
         for (size_t g = 0; g < heads; g++) {
-            kernels->encode[type](dk, k + (t * heads + g) * dk,
-                                  key_row(cache, s, s->tokens + t, g));
+            kernels->encode[key->type](key, k + (t * heads + g) * dk,
+                                       key_row(cache, s, s->tokens + t, g));
             if (!shared)
-                kernels->encode[type](dv, v + (t * heads + g) * dv,
-                                      value_row(cache, s, s->tokens + t, g));
+                kernels->encode[value->type](value, v + (t * heads + g) * dv,
+                                             value_row(cache, s, s->tokens + t, g));
         }
     s->tokens += tokens;
     return OK;
@@ -196,13 +197,14 @@ void cache_read(const Cache *cache, const Kernels *kernels, size_t sequence, siz
     assert(first <= s->tokens && tokens <= s->tokens - first);
     const size_t heads = cache->shape.kv_heads, dk = cache->shape.key_dim,
                  dv = cache->shape.value_dim;
-    const RowType type = cache->layout.type;
+    const RowFormat *key = &cache->layout.k, *value = &cache->layout.v;
     for (size_t t = 0; t < tokens; t++)
         for (size_t g = 0; g < heads; g++) {
-            kernels->decode[type](dk, key_row(cache, s, first + t, g), k + (t * heads + g) * dk);
+            kernels->decode[key->type](key, dk, key_row(cache, s, first + t, g),
+                                       k + (t * heads + g) * dk);
             if (!cache->shape.shared)
-                kernels->decode[type](dv, value_row(cache, s, first + t, g),
-                                      v + (t * heads + g) * dv);
+                kernels->decode[value->type](value, dv, value_row(cache, s, first + t, g),
+                                             v + (t * heads + g) * dv);
         }
 }
 
@@ -221,12 +223,11 @@ KvSequence cache_sequence(const Cache *cache, size_t sequence) {
     };
 }
 
-/* Bytes of one token's rows: of every head's key, and of its value where that is kept apart. */
+/* Bytes of one token's rows, as they lie: of every head's key, and of its value where that is kept
+ * apart. */
 static size_t token_bytes(const Cache *cache) {
-    const CacheShape *shape = &cache->shape;
-    const size_t key = row_bytes(cache->layout.type, shape->key_dim);
-    const size_t value = shape->shared ? 0 : row_bytes(cache->layout.type, shape->value_dim);
-    return shape->kv_heads * (key + value);
+    const KvLayout *l = &cache->layout;
+    return l->kv_heads * (l->k_row + (l->v_in_k ? 0 : l->v_row));
 }
 
 CacheBytes cache_bytes(const Cache *cache) {

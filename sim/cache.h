@@ -11,14 +11,15 @@
 #include "model.h"
 
 typedef struct {
-    RowType type;
+    KvType type;
     size_t block_tokens;
 } CacheParams;
 
 typedef struct Cache Cache;
 
 /* An empty cache for rows of this shape, with room for at least `tokens` tokens in each of
- * `sequences` sequences. Errors: ERR_MACHINE when memory is refused. */
+ * `sequences` sequences. Errors: ERR_INPUT where rows of that shape cannot be stored so
+ * (cache_shape_check); ERR_MACHINE when memory is refused. */
 Status cache_new(Cache **cache, const CacheParams *params, const CacheShape *shape,
                  size_t sequences, size_t tokens, Error *err);
 void cache_free(Cache *cache);

@@ -38,11 +38,16 @@ static Status parse_path(const char *text, Path *path, Error *err) {
     return unknown_name("path", text, "no such path", 3, names, err);
 }
 
-static Status parse_type(const char *text, RowType *type, Error *err) {
-    if (row_type_parse(text, type)) return OK;
-    const char *names[ROW_TYPE_COUNT];
+/* One type or two; of two the message names the one that is wrong. */
+static Status parse_type(const char *text, KvType *type, Error *err) {
+    if (kv_type_parse(text, type)) return OK;
+    const char *names[ROW_TYPE_COUNT], *comma = strchr(text, ',');
     for (size_t i = 0; i < ROW_TYPE_COUNT; i++) names[i] = row_type_name((RowType)i);
-    return unknown_name("kv-dtype", text, "no such type", ROW_TYPE_COUNT, names, err);
+    char key[KV_TYPE_ROOM] = "";
+    RowType known;
+    if (comma && comma - text < KV_TYPE_ROOM) memcpy(key, text, (size_t)(comma - text));
+    const char *wrong = row_type_parse(key, &known) ? comma + 1 : *key ? key : text;
+    return unknown_name("kv-dtype", wrong, "no such type", ROW_TYPE_COUNT, names, err);
 }
 
 static Status parse_isa(const char *text, unsigned *tiers, Error *err) {
@@ -87,13 +92,14 @@ static double or_null(bool given, double value) {
 
 static Status print_json(const ForwardParams *params, const ForwardResult *r, Error *err) {
     Json *json = json_new_object();
+    char type[KV_TYPE_ROOM];
     json_put_number(json, "rel_error", or_null(r->output.compared, r->output.rel_error));
     json_put_number(json, "max_abs_error", or_null(r->output.compared, r->output.max_abs_error));
     json_put_whole(json, "cache_bytes", (long long)r->cache_bytes);
     json_put_whole(json, "cache_bytes_per_token", (long long)r->payload_bytes_per_token);
     json_put_string(json, "path", path_name(params->path));
     json_put_string(json, "isa", kernels_name(params->tiers));
-    json_put_string(json, "kv_dtype", row_type_name(params->cache.type));
+    json_put_string(json, "kv_dtype", kv_type_name(params->cache.type, type));
     json_put_number(json, "prefill_ns", or_null(r->prefill_tokens > 0, r->prefill_ns));
     json_put_number(json, "decode_ns_per_token",
                     or_null(r->decode_tokens > 0, r->decode_ns_per_token));
@@ -109,14 +115,14 @@ static void print_error(const char *what, const ForwardError *error) {
 }
 
 static void print_table(const char *file, const ForwardParams *params, const ForwardResult *r) {
-    char label[32], held[48], payload[48], resident[48];
+    char label[32], held[48], payload[48], resident[48], type[KV_TYPE_ROOM];
     model_label(&r->model, label, sizeof label);
     quantity_format_bytes((double)r->cache_bytes, held, sizeof held);
     quantity_format_bytes((double)r->payload_bytes_per_token, payload, sizeof payload);
     quantity_format_bytes((double)r->resident_bytes, resident, sizeof resident);
     printf("%s: %s, D %zu, H %zu\n", file, label, r->model.hidden, r->model.heads);
     printf("  %-22s %s over %s rows, %s kernels, %d thread%s\n", "path", path_name(params->path),
-           row_type_name(params->cache.type), kernels_name(params->tiers), params->threads,
+           kv_type_name(params->cache.type, type), kernels_name(params->tiers), params->threads,
            params->threads == 1 ? "" : "s");
     printf("  %-22s %zu sequences of %zu tokens by prefill, %zu by decode\n", "input", r->sequences,
            r->prefill_tokens, r->decode_tokens);
@@ -162,7 +168,7 @@ Status cmd_forward(int argc, char **argv, Error *err) {
           .text = &given.path },
         { .name = "kv-dtype",
           .argument = "T",
-          .help = "type of cached rows: f32 (default), bf16, f16",
+          .help = "type of cached rows, or K,V where they differ: f32",
           .text = &given.kv_dtype },
         { .name = "isa",
           .argument = "TIER",
@@ -182,7 +188,8 @@ Status cmd_forward(int argc, char **argv, Error *err) {
     const Command command = {
         .usage = "forward FILE.safetensors [options]",
         .summary = "Run one attention layer over given tensors: one prefill, then token by token\n"
-                   "through the cache; compare with the output that the file carries.",
+                   "through the cache; compare with the output that the file carries.\n"
+                   "T is f32, bf16, f16, fp8, int8, int4, q8_0, q4_0 or fp8_ds_mla.",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .least = 1,

@@ -55,7 +55,7 @@ typedef struct {
         uint32_t shrink; /* the model's widths are divided by it, its heads stay */
         uint32_t tokens, calibration_tokens;
         char contender[32];
-        RowType type;
+        KvType type;
     } error;
     uint32_t expand_tokens;
     SequencesParams sequences;

@@ -86,6 +86,7 @@ void field_allowed(const Field *field, char *text, size_t size) {
             if (i) append(text, size, ", ");
             append(text, size, field->choices[i]);
         }
+        if (field->type == FIELD_ROWS) append(text, size, ", or two of them as K,V");
     } else if (field->form) {
         snprintf(text, size, "%s", field->form_text);
     } else if (field->type == FIELD_TEXT) {
@@ -134,6 +135,13 @@ static bool parse_text(const Field *field, const char *text, Value *out) {
     return true;
 }
 
+static bool parse_rows(const char *text, Value *out) {
+    char name[KV_TYPE_ROOM];
+    if (!kv_type_parse(text, &out->rows)) return false;
+    snprintf(out->text, sizeof out->text, "%s", kv_type_name(out->rows, name));
+    return true;
+}
+
 static bool parse_count(const Field *field, const char *text, Value *out) {
     const bool size = field->type == FIELD_SIZE;
     if (!(size ? quantity_bytes(text, &out->count) : quantity_count(text, &out->count)))
@@ -158,6 +166,8 @@ static bool parse(const Field *field, const char *text, Value *out) {
     case FIELD_CHOICE:
     case FIELD_SET:
         return parse_text(field, text, out);
+    case FIELD_ROWS:
+        return parse_rows(text, out);
     case FIELD_COUNT32:
     case FIELD_COUNT64:
     case FIELD_SIZE:
@@ -208,6 +218,9 @@ void field_store(const Field *field, const Value *values, size_t count, size_t p
             *(bool *)at = value->count != 0;
         else
             memcpy(at, &narrow, sizeof narrow);
+        break;
+    case FIELD_ROWS:
+        memcpy(at, &value->rows, sizeof value->rows);
         break;
     case FIELD_COUNT32:
         memcpy(at, &narrow, sizeof narrow);

@@ -12,6 +12,7 @@ typedef struct {
     char text[VALUE_ROOM]; /* as config_text writes it, without quotes */
     uint64_t count;        /* counts, bytes, the index of a choice */
     double real;
+    KvType rows;
 } Value;
 
 /* The row of a key, or NULL. */

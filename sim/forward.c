@@ -54,6 +54,13 @@ static double needed_bytes(const LayerFile *file, const ForwardParams *params) {
            (double)EXPAND_TOKENS * heads;
 }
 
+static Status check_type(const LayerFile *file, const ForwardParams *params, Error *err) {
+    const CacheShape shape = model_cache_shape(&file->model, params->path);
+    if (cache_shape_check(&shape, params->cache.type, err) == OK) return OK;
+    const Error why = *err;
+    return fail(err, ERR_INPUT, "%s: %s", file->path, why.text);
+}
+
 static Status check_room(const LayerFile *file, const ForwardParams *params, Error *err) {
     const double needed = needed_bytes(file, params);
     if (needed <= (double)params->memory_bytes) return OK;
@@ -207,9 +214,11 @@ static Status write_output(const Run *run, Error *err) {
         .name = "output", .type = TENSOR_F32, .rank = 3, .elements = x->elements, .data = run->y
     };
     memcpy(output.shape, x->shape, 3 * sizeof *x->shape);
+    char type[KV_TYPE_ROOM];
     const char *const metadata[][2] = { { "path", path_name(run->params->path) },
                                         { "isa", kernels_name(run->params->tiers) },
-                                        { "kv_dtype", row_type_name(run->params->cache.type) } };
+                                        { "kv_dtype",
+                                          kv_type_name(run->params->cache.type, type) } };
     return safetensors_write(run->params->out, 1, &output, 3, metadata, err);
 }
 
@@ -243,6 +252,7 @@ Status forward_run(ForwardResult *result, const LayerFile *file, const ForwardPa
         .file = file, .params = params, .kernels = kernels_select(params->tiers), .err = err
     };
     Status status = params->out ? textfile_check(params->out, err) : OK;
+    if (status == OK) status = check_type(file, params, err);
     if (status == OK) status = check_room(file, params, err);
     if (status == OK) status = alloc_run(&run, err);
     if (status == OK) status = perform(&run, &draft, err);

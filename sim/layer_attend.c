@@ -23,6 +23,9 @@
 #include "layer.h"
 #include "layer_parts.h"
 
+/* Weights and rebuilt rows. */
+static const RowFormat float_rows = { .type = ROW_F32 };
+
 /* Completes a call and runs it. How much workspace it needs depends on how the driver cuts its
  * shapes, so the first call of a kind brings it. */
 static Status run_attention(Layer *layer, Attention *a, KvLayout layout, Error *err) {
@@ -104,7 +107,7 @@ static void fold_queries(Layer *layer, size_t rows, const float *q) {
         const float *w = up_projection(layer, h), *q_head = q + h * (nope + rope);
         for (size_t p = 0; p < nope; p += FOLD_ROWS)
             layer->params.kernels->values[ROW_F32](
-                rows, nope - p < FOLD_ROWS ? nope - p : FOLD_ROWS, rank, q_head + p,
+                &float_rows, rows, nope - p < FOLD_ROWS ? nope - p : FOLD_ROWS, rank, q_head + p,
                 heads * (nope + rope), w + p * rank, rank * sizeof *w,
                 layer->absorbed_q + h * width, heads * width);
     }
@@ -117,7 +120,7 @@ static void unfold_outputs(Layer *layer, size_t rows, float *out) {
 #pragma omp parallel for schedule(static) num_threads(layer->params.threads)
     for (size_t h = 0; h < heads; h++)
         layer->params.kernels->scores[ROW_F32](
-            rows, value, rank, layer->context + h * rank, heads * rank,
+            &float_rows, rows, value, rank, layer->context + h * rank, heads * rank,
             up_projection(layer, h) + m->nope_dim * rank, rank * sizeof(float), out + h * value,
             heads * value);
 }
@@ -143,7 +146,7 @@ static Status attend_absorbed(Layer *layer, const Cache *cache, const LayerBatch
 
 KvLayout layer_chunk_layout(const Layer *layer) {
     const Model *m = layer->params.model;
-    return kv_layout(ROW_F32, m->heads, m->key_dim, m->value_dim, false,
+    return kv_layout(kv_type(ROW_F32), m->heads, m->key_dim, m->value_dim, false,
                      layer->params.expand_tokens);
 }
 
@@ -162,9 +165,9 @@ static void expand_chunk(Layer *layer, const Cache *cache, size_t sequence, size
         const float *w = up_projection(layer, h);
         float *key = layer->chunk + (chunk->k_offset + h * chunk->k_head) / sizeof(float);
         float *value = layer->chunk + (chunk->v_offset + h * chunk->v_head) / sizeof(float);
-        product(n, nope, rank, latent, width, w, rank * sizeof *w, key, m->key_dim);
-        product(n, m->value_dim, rank, latent, width, w + nope * rank, rank * sizeof *w, value,
-                m->value_dim);
+        product(&float_rows, n, nope, rank, latent, width, w, rank * sizeof *w, key, m->key_dim);
+        product(&float_rows, n, m->value_dim, rank, latent, width, w + nope * rank,
+                rank * sizeof *w, value, m->value_dim);
         for (size_t t = 0; t < n; t++)
             memcpy(key + t * m->key_dim + nope, latent + t * width + rank, rope * sizeof *key);
     }

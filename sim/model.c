@@ -62,13 +62,44 @@ size_t model_cache_elements(const Model *model, Path path) {
     return shape.kv_heads * (shape.key_dim + (shape.shared ? 0 : shape.value_dim));
 }
 
-size_t model_cache_bytes_per_token_layer(const Model *model, Path path, RowType type) {
-    const CacheShape shape = model_cache_shape(model, path);
-    return shape.kv_heads *
-           (row_bytes(type, shape.key_dim) + (shape.shared ? 0 : row_bytes(type, shape.value_dim)));
+RowFormat cache_shape_key(const CacheShape *shape, KvType type) {
+    if (!shape->shared) return row_format(type.k, shape->key_dim);
+    return row_format_latent(type.k, shape->value_dim, shape->key_dim - shape->value_dim);
 }
 
-size_t model_cache_bytes_per_token(const Model *model, Path path, RowType type) {
+RowFormat cache_shape_value(const CacheShape *shape, KvType type) {
+    return shape->shared ? cache_shape_key(shape, type) : row_format(type.v, shape->value_dim);
+}
+
+size_t cache_shape_bytes(const CacheShape *shape, KvType type) {
+    const size_t key = row_bytes(cache_shape_key(shape, type));
+    return shape->kv_heads *
+           (key + (shape->shared ? 0 : row_bytes(cache_shape_value(shape, type))));
+}
+
+static Status check_rows(const char *rows, RowFormat format, Error *err) {
+    const char *misfit = row_format_misfit(format);
+    if (!misfit) return OK;
+    const size_t width = format.type == ROW_FP8_DS_MLA && format.latent ? format.latent : format.n;
+    return fail(err, ERR_INPUT, "%s: %s; %s %zu", row_type_name(format.type), misfit, rows, width);
+}
+
+Status cache_shape_check(const CacheShape *shape, KvType type, Error *err) {
+    if (shape->shared) {
+        if (type.k == type.v) return check_rows("this one has", cache_shape_key(shape, type), err);
+        return fail(err, ERR_INPUT, "%s,%s: a latent is one row, of one type",
+                    row_type_name(type.k), row_type_name(type.v));
+    }
+    TRY(check_rows("keys have", cache_shape_key(shape, type), err));
+    return check_rows("values have", cache_shape_value(shape, type), err);
+}
+
+size_t model_cache_bytes_per_token_layer(const Model *model, Path path, KvType type) {
+    const CacheShape shape = model_cache_shape(model, path);
+    return cache_shape_bytes(&shape, type);
+}
+
+size_t model_cache_bytes_per_token(const Model *model, Path path, KvType type) {
     return model->layers * model_cache_bytes_per_token_layer(model, path, type);
 }
 

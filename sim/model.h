@@ -75,11 +75,21 @@ typedef struct {
 } CacheShape;
 CacheShape model_cache_shape(const Model *model, Path path);
 
+/* How the rows of such a cache are stored: a key row (the latent, where it is shared) and a value
+ * row; and the bytes that one token leaves in one layer. */
+RowFormat cache_shape_key(const CacheShape *shape, KvType type);
+RowFormat cache_shape_value(const CacheShape *shape, KvType type);
+size_t cache_shape_bytes(const CacheShape *shape, KvType type);
+
+/* Errors: ERR_INPUT where rows of that shape cannot be stored so, with the type, the width and what
+ * it needs; where a latent, which is one row, is given two types. */
+Status cache_shape_check(const CacheShape *shape, KvType type, Error *err);
+
 /* Elements and bytes cached a token: in one layer, and in all layers. Closed forms: 2 G d, C + R,
  * H (P + R + V). */
 size_t model_cache_elements(const Model *model, Path path);
-size_t model_cache_bytes_per_token_layer(const Model *model, Path path, RowType type);
-size_t model_cache_bytes_per_token(const Model *model, Path path, RowType type);
+size_t model_cache_bytes_per_token_layer(const Model *model, Path path, KvType type);
+size_t model_cache_bytes_per_token(const Model *model, Path path, KvType type);
 
 /* The baseline of every compression ratio: elements of MHA with the same H and V, 2 H V, and of
  * GQA with 8 heads, 2 * 8 * V. */

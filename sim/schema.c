@@ -5,13 +5,13 @@
 #include <string.h>
 
 _Static_assert(sizeof(size_t) == sizeof(uint64_t), "FIELD_COUNT64 rows fill size_t members");
-_Static_assert(sizeof(RowType) == 4 && sizeof(Path) == 4, "FIELD_CHOICE rows fill 4-byte enums");
+_Static_assert(sizeof(Path) == 4, "FIELD_CHOICE rows fill 4-byte enums");
 
 #define AT(member)              .offset = offsetof(Config, member), .room = sizeof((Config *)NULL)->member
 #define ONE_OF(...)             .choices = { __VA_ARGS__ }
 #define FROM(least, most, name) .min = (least), .max = (most), .unit = (name)
 
-#define ROW_TYPES ONE_OF("f32", "bf16", "f16")
+#define ROW_TYPES ONE_OF("f32", "bf16", "f16", "fp8", "int8", "int4", "q8_0", "q4_0", "fp8_ds_mla")
 #define CONTENDER                                                                                  \
     .form = is_contender,                                                                          \
     .form_text = "model, mha, mqa, gqa-G (as gqa-8) or mla-C+R (as mla-512+64)"
@@ -103,14 +103,14 @@ const Field config_fields[] = {
       FROM(1, M, "tokens"),
       .help = "Cached tokens that the expanded path rebuilds at a time." },
     { .key = "cache.type",
-      .type = FIELD_CHOICE,
+      .type = FIELD_ROWS,
       AT(cache.type),
       .initial = "bf16",
       ROW_TYPES,
       .list = true,
       .phases = BYTES | LATENCY,
       .compared = LATENCY,
-      .help = "How cached rows are stored." },
+      .help = "How cached rows are stored; K,V where keys and values differ, as int8,int4." },
     { .key = "cache.block_tokens",
       .type = FIELD_COUNT64,
       AT(cache.block_tokens),
@@ -231,14 +231,14 @@ const Field config_fields[] = {
       FROM(2, M, "tokens"),
       .help = "Tokens of another text that conversions are fitted to." },
     { .key = "error.type",
-      .type = FIELD_CHOICE,
+      .type = FIELD_ROWS,
       AT(error.type),
       .initial = "bf16",
       ROW_TYPES,
       .list = true,
       .phases = ERRORS,
       .compared = ERRORS,
-      .help = "How the converted cache is stored." },
+      .help = "How the converted cache is stored; K,V where keys and values differ." },
     { .key = "sequences.vocabulary",
       .type = FIELD_COUNT64,
       AT(sequences.vocabulary),

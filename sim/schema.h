@@ -8,6 +8,7 @@
 typedef enum {
     FIELD_TEXT,    /* a word or line; one of choices where there are any, or as `form` allows */
     FIELD_CHOICE,  /* one of choices, stored as its index */
+    FIELD_ROWS,    /* types of cached rows: one of choices, or two of them as K,V */
     FIELD_SET,     /* some of choices, stored as bits 1 << index; its list spans no points */
     FIELD_COUNT32, /* whole number; 32k is 32,768 */
     FIELD_COUNT64,
@@ -15,7 +16,7 @@ typedef enum {
     FIELD_REAL
 } FieldType;
 
-enum { FIELD_CHOICES_MOST = 12, RULE_KEYS_MOST = 2 };
+enum { FIELD_CHOICES_MOST = 24, RULE_KEYS_MOST = 2 };
 
 typedef struct {
     const char *key;

@@ -35,7 +35,7 @@ typedef struct {
     char label[32];     /* for figures: MLA-512+64 */
     char attention[8];  /* mha, gqa, mqa, mla */
     char path[16];      /* materialised, expanded, absorbed */
-    char kv_dtype[16];
+    char kv_dtype[32];
     char layer[96];        /* the layer's shape in words: "D 7168, H 128, d 128" */
     size_t context_tokens; /* cached before the call */
     size_t query_tokens;   /* new in the call, a sequence */

@@ -35,10 +35,10 @@ static Status fill(const Study *study, Cache *cache, const CacheShape *shape,
     return status;
 }
 
-static void add_closed_forms(MetricList *list, const Model *model, Path path, RowType type) {
+static void add_closed_forms(MetricList *list, const Model *model, Path path, KvType type) {
     const double per_layer = (double)model_cache_bytes_per_token_layer(model, path, type);
-    const double mha = (double)row_bytes(ROW_BF16, model_mha_elements(model));
-    const double gqa8 = (double)row_bytes(ROW_BF16, model_gqa8_elements(model));
+    const double mha = (double)row_bytes(row_format(ROW_BF16, model_mha_elements(model)));
+    const double gqa8 = (double)row_bytes(row_format(ROW_BF16, model_gqa8_elements(model)));
     const LayerFlops near = model_layer_flops(model, path, 1024, 1);
     const LayerFlops far = model_layer_flops(model, path, 1025, 1);
     metric_add(list, "cache_bytes_per_token", "B",

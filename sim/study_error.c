@@ -211,7 +211,7 @@ static Status score(const Study *study, const Config *config, const Model *model
     if (status == OK) {
         const double bytes =
             (double)model_cache_bytes_per_token_layer(model, path, config->error.type);
-        const double mha = (double)row_bytes(ROW_BF16, model_mha_elements(model));
+        const double mha = (double)row_bytes(row_format(ROW_BF16, model_mha_elements(model)));
         metric_add(list, "ratio_to_mha", "1", mha / bytes, KIND_EXACT);
         metric_add(list, "cache_elements", "1", (double)model_cache_elements(model, path),
                    KIND_EXACT);

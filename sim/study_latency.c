@@ -228,7 +228,7 @@ static void score(const Study *study, const Task *t, const Measurement *m, Metri
     const Model *model = &t->model;
     const Call call = call_of(study, t);
     const double roofline = roofline_ns(study, t, &call), ns = m->median_ns;
-    const double mha = (double)row_bytes(ROW_BF16, model_mha_elements(model));
+    const double mha = (double)row_bytes(row_format(ROW_BF16, model_mha_elements(model)));
     metric_add_samples(list, "attention_ns", "ns", m);
     metric_add(list, "attention_min_ns", "ns", m->min_ns, KIND_MEASURED);
     metric_add(list, "flops", "flop", call.cost.flops, KIND_EXACT);

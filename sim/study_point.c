@@ -37,7 +37,7 @@ static void describe_layer(const Model *m, char *text, size_t size) {
 }
 
 void study_name_point(Point *point, Phase phase, const char *specification, const Model *model,
-                      Path path, RowType type, size_t block_tokens, size_t context,
+                      Path path, KvType type, size_t block_tokens, size_t context,
                       size_t query_tokens, size_t sequences) {
     *point = (Point){ .context_tokens = context,
                       .query_tokens = query_tokens,
@@ -48,7 +48,7 @@ void study_name_point(Point *point, Phase phase, const char *specification, cons
     model_label(model, point->label, sizeof point->label);
     snprintf(point->attention, sizeof point->attention, "%s", attention_kind_name(model->kind));
     snprintf(point->path, sizeof point->path, "%s", path_name(path));
-    snprintf(point->kv_dtype, sizeof point->kv_dtype, "%s", row_type_name(type));
+    kv_type_name(type, point->kv_dtype);
     describe_layer(model, point->layer, sizeof point->layer);
     snprintf(point->key, sizeof point->key, "%s/%s/%s/%s/block=%zu/s=%zu/q=%zu/b=%zu", point->phase,
              specification, point->path, point->kv_dtype, block_tokens, context, query_tokens,

@@ -102,8 +102,8 @@ Status study_projections_plan(const Study *study, Task *t, Error *err) {
     t->tokens = t->config.projections.tokens;
     const size_t row = 2 * m->hidden + 3 * m->heads * (m->key_dim + m->value_dim);
     t->memory_bytes = weights_bytes(m) + 2 * t->tokens * row * sizeof(float);
-    study_name_point(&t->point, PHASE_PROJECTIONS, t->config.contender, m, t->path, ROW_F32, 0, 0,
-                     t->tokens, 1);
+    study_name_point(&t->point, PHASE_PROJECTIONS, t->config.contender, m, t->path,
+                     kv_type(ROW_F32), 0, 0, t->tokens, 1);
     t->metrics = 5;
     t->samples = t->config.measure.min_samples;
     t->more_seconds = (double)weights_bytes(m) / DRAWN_BYTES_S;

@@ -94,7 +94,7 @@ Path study_path(const Model *model, Path asked);
 
 /* Names a point: key, labels, layer in words. */
 void study_name_point(Point *point, Phase phase, const char *specification, const Model *model,
-                      Path path, RowType type, size_t block_tokens, size_t context,
+                      Path path, KvType type, size_t block_tokens, size_t context,
                       size_t query_tokens, size_t sequences);
 
 /* Hands a finished point on. */

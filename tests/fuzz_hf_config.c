@@ -23,7 +23,7 @@ static void check_model(const Model *m) {
     expect(memchr(m->name, 0, sizeof m->name) != NULL);
     for (Path path = PATH_MATERIALISED; path <= PATH_ABSORBED; path++) {
         expect(model_cache_elements(m, path) > 0);
-        const size_t bytes = model_cache_bytes_per_token(m, path, ROW_BF16);
+        const size_t bytes = model_cache_bytes_per_token(m, path, kv_type(ROW_BF16));
         expect(bytes == 2 * m->layers * model_cache_elements(m, path));
         expect(isfinite(model_layer_flops(m, path, 1 << 20, 7).attention));
     }

@@ -45,9 +45,30 @@ static const Shape shapes[] = {
     { "many context chunks", 8, 2, 16, 16, false, 64, 1, { 3000 }, { 1 } },
     { "latent in many chunks", 80, 1, 24, 16, true, 16, 1, { 2100 }, { 1 } },
     { "nothing cached, one token", 2, 1, 8, 8, false, 16, 1, { 0 }, { 1 } },
+    { "latent of whole groups", 16, 1, 160, 128, true, 16, 1, { 90 }, { 1 } },
+    { "latent of two tiles and an odd key", 40, 1, 289, 256, true, 16, 2, { 40, 7 }, { 2, 1 } },
+    { "latent read as it lies", 4, 1, 192, 128, true, 64, 1, { 70 }, { 1 } },
     { "more queries than a block and a tile", 2, 1, 8, 8, false, 16, 1, { 9 }, { 300 } },
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+/* Every type, and keys and values of different ones. */
+static const KvType types[] = {
+    { ROW_F32, ROW_F32 },   { ROW_BF16, ROW_BF16 }, { ROW_F16, ROW_F16 },
+    { ROW_FP8, ROW_FP8 },   { ROW_INT8, ROW_INT8 }, { ROW_INT4, ROW_INT4 },
+    { ROW_Q8_0, ROW_Q8_0 }, { ROW_Q4_0, ROW_Q4_0 }, { ROW_FP8_DS_MLA, ROW_FP8_DS_MLA },
+    { ROW_BF16, ROW_INT8 }, { ROW_INT8, ROW_INT4 }, { ROW_Q8_0, ROW_F32 },
+};
+enum { TYPES = sizeof types / sizeof *types };
+
+/* Can rows of the shape be stored so? A latent has one type. */
+static bool fits(const Shape *shape, KvType type) {
+    if (shape->v_in_k)
+        return type.k == type.v &&
+               !row_format_misfit(row_format_latent(type.k, shape->dv, shape->dk - shape->dv));
+    return !row_format_misfit(row_format(type.k, shape->dk)) &&
+           !row_format_misfit(row_format(type.v, shape->dv));
+}
 
 static uint64_t state;
 
@@ -70,16 +91,16 @@ static void store_rows(const Call *c, const Kernels *k, size_t s, size_t j, floa
     const size_t slot = j % l->block_tokens;
     for (size_t g = 0; g < l->kv_heads; g++) {
         for (size_t e = 0; e < l->dk; e++) row[e] = amplitude * draw();
-        k->encode[l->type](l->dk, row, base + l->k_offset + g * l->k_head + slot * l->k_row);
+        k->encode[l->k.type](&l->k, row, base + l->k_offset + g * l->k_head + slot * l->k_row);
         if (l->v_in_k) continue;
         for (size_t e = 0; e < l->dv; e++) row[e] = draw();
-        k->encode[l->type](l->dv, row, base + l->v_offset + g * l->v_head + slot * l->v_row);
+        k->encode[l->v.type](&l->v, row, base + l->v_offset + g * l->v_head + slot * l->v_row);
     }
 }
 
 /* Blocks are dealt in a shuffled order out of one pool; what no token fills holds NaN, which would
  * show in the output if it were ever read. */
-static Call call_new(const Shape *shape, RowType type, float amplitude) {
+static Call call_new(const Shape *shape, KvType type, float amplitude) {
     Call c = { 0 };
     const Kernels ref = kernels_select(0);
     state = 1;
@@ -147,10 +168,11 @@ static void load_row(const Call *c, size_t s, size_t g, size_t j, bool key, floa
         c->pool + c->sequence[s].table[j / l->block_tokens] * l->block_bytes;
     const size_t slot = j % l->block_tokens;
     if (key || l->v_in_k)
-        ref.decode[l->type](key ? l->dk : l->dv,
-                            base + l->k_offset + g * l->k_head + slot * l->k_row, row);
+        ref.decode[l->k.type](&l->k, key ? l->dk : l->dv,
+                              base + l->k_offset + g * l->k_head + slot * l->k_row, row);
     else
-        ref.decode[l->type](l->dv, base + l->v_offset + g * l->v_head + slot * l->v_row, row);
+        ref.decode[l->v.type](&l->v, l->dv, base + l->v_offset + g * l->v_head + slot * l->v_row,
+                              row);
 }
 
 /* One query row in double over rows [from, to): its output, log-sum-exp and the bound on an f32
@@ -228,8 +250,10 @@ ParameterizedTestParameters(attention, equals_the_triple_loop_in_double) {
 ParameterizedTest(size_t *index, attention, equals_the_triple_loop_in_double) {
     for (size_t tier = 0; tier < kernel_tier_count; tier++) {
         if (!kernel_tiers[tier].available()) continue;
-        for (int type = 0; type < ROW_TYPE_COUNT; type++) {
-            Call c = call_new(&shapes[*index], (RowType)type, 1);
+        for (size_t t = 0; t < TYPES; t++) {
+            const KvType type = types[t];
+            if (!fits(&shapes[*index], type)) continue;
+            Call c = call_new(&shapes[*index], type, 1);
             run(&c, kernel_tiers[tier].bit, 2);
             check(&c, shapes[*index].name);
             call_free(&c);
@@ -244,10 +268,10 @@ ParameterizedTestParameters(attention, gives_the_same_bits_with_any_number_of_th
 }
 
 ParameterizedTest(size_t *index, attention, gives_the_same_bits_with_any_number_of_threads) {
-    Call one = call_new(&shapes[*index], ROW_BF16, 1);
+    Call one = call_new(&shapes[*index], kv_type(ROW_BF16), 1);
     run(&one, kernels_detect(), 1);
     for (int threads = 2; threads <= 5; threads++) {
-        Call many = call_new(&shapes[*index], ROW_BF16, 1);
+        Call many = call_new(&shapes[*index], kv_type(ROW_BF16), 1);
         run(&many, kernels_detect(), threads);
         const size_t rows = one.queries * one.a.heads;
         cr_assert_arr_eq(one.out, many.out, rows * one.a.layout.dv * sizeof(float));
@@ -258,7 +282,7 @@ ParameterizedTest(size_t *index, attention, gives_the_same_bits_with_any_number_
 }
 
 Test(attention, takes_scores_far_beyond_the_range_of_exp) {
-    Call c = call_new(&shapes[1], ROW_F32, 60);
+    Call c = call_new(&shapes[1], kv_type(ROW_F32), 60);
     run(&c, kernels_detect(), 1);
     for (size_t i = 0; i < c.queries * c.a.heads; i++) cr_assert(isfinite(c.lse[i]));
     check(&c, "large scores");
@@ -266,7 +290,7 @@ Test(attention, takes_scores_far_beyond_the_range_of_exp) {
 }
 
 Test(attention, gives_zero_for_rows_that_see_nothing) {
-    Call c = call_new(&shapes[9], ROW_F32, 1);
+    Call c = call_new(&shapes[9], kv_type(ROW_F32), 1);
     c.sequence[0].position = 60; /* the queries are tokens 50 to 69: half of them see no row */
     run(&c, kernels_detect(), 2);
     check(&c, "rows that see nothing");
@@ -277,8 +301,8 @@ Test(attention, gives_zero_for_rows_that_see_nothing) {
 
 Test(attention, of_a_context_in_two_parts_merges_to_the_whole) {
     const Shape shape = { "whole", 6, 2, 32, 24, false, 16, 1, { 95 }, { 1 } };
-    Call whole = call_new(&shape, ROW_F16, 1), low = call_new(&shape, ROW_F16, 1);
-    Call high = call_new(&shape, ROW_F16, 1);
+    Call whole = call_new(&shape, kv_type(ROW_F16), 1), low = call_new(&shape, kv_type(ROW_F16), 1);
+    Call high = call_new(&shape, kv_type(ROW_F16), 1);
     run(&whole, kernels_detect(), 1);
     low.sequence[0].tokens = 48;
     high.sequence[0].table += 3;
@@ -310,7 +334,7 @@ Test(attention_merge, takes_the_part_when_the_result_saw_nothing) {
 
 Test(attention, of_equal_scores_is_the_mean_of_the_values) {
     const Shape shape = { "mean", 2, 1, 8, 8, false, 16, 1, { 31 }, { 1 } };
-    Call c = call_new(&shape, ROW_F32, 1);
+    Call c = call_new(&shape, kv_type(ROW_F32), 1);
     memset(c.q, 0, 2 * 8 * sizeof *c.q);
     run(&c, kernels_detect(), 1);
     for (size_t e = 0; e < 8; e++) {
@@ -328,7 +352,7 @@ Test(attention, of_equal_scores_is_the_mean_of_the_values) {
 
 Test(attention, does_not_lose_accuracy_with_length) {
     const Shape shape = { "long", 8, 1, 16, 16, true, 64, 1, { 40000 }, { 1 } };
-    Call c = call_new(&shape, ROW_F32, 1);
+    Call c = call_new(&shape, kv_type(ROW_F32), 1);
     run(&c, kernels_detect(), 2);
     check(&c, shape.name);
     call_free(&c);
@@ -336,7 +360,7 @@ Test(attention, does_not_lose_accuracy_with_length) {
 
 Test(attention_cost, counts_visible_pairs_and_each_row_once) {
     const Shape shape = { "cost", 8, 2, 64, 32, false, 16, 2, { 10, 0 }, { 1, 4 } };
-    Call c = call_new(&shape, ROW_BF16, 1);
+    Call c = call_new(&shape, kv_type(ROW_BF16), 1);
     c.a.sequence = c.sequence;
     const Cost cost = attention_cost(&c.a);
     const double pairs = 11 + (1 + 2 + 3 + 4);
@@ -347,7 +371,7 @@ Test(attention_cost, counts_visible_pairs_and_each_row_once) {
 
 Test(attention_cost, of_the_latent_reads_its_rows_once) {
     const Shape shape = { "cost", 128, 1, 576, 512, true, 64, 1, { 4095 }, { 1 } };
-    Call c = call_new(&shape, ROW_BF16, 1);
+    Call c = call_new(&shape, kv_type(ROW_BF16), 1);
     c.a.sequence = c.sequence;
     const Cost cost = attention_cost(&c.a);
     cr_assert_eq(cost.flops, 278528.0 * 4096);
@@ -356,13 +380,13 @@ Test(attention_cost, of_the_latent_reads_its_rows_once) {
 }
 
 Test(kv_layout, lays_heads_one_after_the_other_and_values_behind_the_keys) {
-    const KvLayout l = kv_layout(ROW_BF16, 8, 128, 64, false, 16);
+    const KvLayout l = kv_layout(kv_type(ROW_BF16), 8, 128, 64, false, 16);
     cr_assert(l.k_row == 256 && l.k_head == 16 * 256 && l.v_offset == 8 * 16 * 256);
     cr_assert(l.v_row == 128 && l.v_head == 16 * 128 && l.block_bytes == 8 * 16 * (256 + 128));
 }
 
 Test(kv_layout, of_the_latent_keeps_values_inside_the_keys) {
-    const KvLayout l = kv_layout(ROW_F32, 1, 576, 512, true, 64);
+    const KvLayout l = kv_layout(kv_type(ROW_F32), 1, 576, 512, true, 64);
     cr_assert(l.v_offset == 0 && l.v_row == l.k_row && l.v_head == l.k_head);
     cr_assert(l.k_row == 2304 && l.block_bytes == 64 * 2304);
 }

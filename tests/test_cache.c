@@ -26,7 +26,7 @@ typedef struct {
 static Rig rig_new(RowType type, size_t block_tokens, const CacheShape *shape, size_t sequences,
                    size_t tokens) {
     Rig rig = { .kernels = kernels_select(kernels_detect()) };
-    const CacheParams params = { .type = type, .block_tokens = block_tokens };
+    const CacheParams params = { .type = kv_type(type), .block_tokens = block_tokens };
     cr_assert_eq(cache_new(&rig.cache, &params, shape, sequences, tokens, &rig.err), OK);
     return rig;
 }
@@ -69,7 +69,7 @@ static void rig_expect(Rig *rig, const CacheShape *shape, size_t sequence, uint6
 Test(cache, rows_come_back_for_every_type_block_size_and_shape) {
     const size_t block_sizes[] = { 1, 7, 16, 64 };
     const CacheShape shapes[] = { per_head, latent };
-    for (RowType type = 0; type < ROW_TYPE_COUNT; type++)
+    for (RowType type = ROW_F32; type <= ROW_F16; type++)
         for (size_t b = 0; b < 4; b++)
             for (size_t s = 0; s < 2; s++) {
                 Rig rig = rig_new(type, block_sizes[b], &shapes[s], 2, 20);
@@ -169,10 +169,41 @@ Test(cache, the_closed_form_and_the_count_agree) {
         float *rows = calloc(3 * (keys + values), sizeof *rows);
         rig_append(&rig, s, 3, rows, shape.shared ? NULL : rows + 3 * keys);
         cr_assert_eq(cache_bytes(rig.cache).payload_bytes * model.layers,
-                     3 * model_cache_bytes_per_token(&model, paths[i], ROW_BF16));
+                     3 * model_cache_bytes_per_token(&model, paths[i], kv_type(ROW_BF16)));
         free(rows);
         cache_free(rig.cache);
     }
+}
+
+/* What one token holds, of rows 192 + 128 wide a head and 512 + 64 wide of a latent. */
+Test(cache, held_bytes_count_the_scales_of_every_type) {
+    const CacheShape heads = { .kv_heads = 2, .key_dim = 192, .value_dim = 128 };
+    const CacheShape shared = { .kv_heads = 1, .key_dim = 576, .value_dim = 512, .shared = true };
+    const struct {
+        const char *type;
+        size_t head_bytes, latent_bytes; /* 0: it does not fit */
+    } cases[] = { { "f32", 2 * 1280, 2304 }, { "bf16", 2 * 640, 1152 }, { "fp8", 2 * 328, 576 },
+                  { "int8", 2 * 328, 580 },  { "int4", 2 * 200, 360 },  { "q8_0", 2 * 340, 612 },
+                  { "q4_0", 2 * 180, 324 },  { "fp8_ds_mla", 0, 656 },  { "int8,int4", 2 * 276, 0 },
+                  { "bf16,fp8", 2 * 516, 0 } };
+    static float rows[3 * 640];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int kind = 0; kind < 2; kind++) {
+            const CacheShape *shape = kind ? &shared : &heads;
+            CacheParams params = { .block_tokens = 16 };
+            cr_assert(kv_type_parse(cases[i].type, &params.type));
+            Rig rig = { .kernels = kernels_select(kernels_detect()) };
+            const size_t bytes = kind ? cases[i].latent_bytes : cases[i].head_bytes;
+            const Status status = cache_new(&rig.cache, &params, shape, 1, 3, &rig.err);
+            cr_assert_eq(status, bytes ? OK : ERR_INPUT, "%s", cases[i].type);
+            if (!bytes) continue;
+            rig_append(&rig, rig_open(&rig), 3, rows, kind ? NULL : rows);
+            const CacheBytes held = cache_bytes(rig.cache);
+            cr_assert_eq(held.payload_bytes, 3 * bytes, "%s", cases[i].type);
+            cr_assert_eq(held.payload_bytes + held.block_waste_bytes, 16 * bytes);
+            cr_assert_eq(cache_shape_bytes(shape, params.type), bytes);
+            cache_free(rig.cache);
+        }
 }
 
 Test(cache, freed_blocks_are_used_again_last_freed_first) {
@@ -236,7 +267,7 @@ Test(cache, the_pool_grows_beyond_what_was_asked_for) {
 Test(cache, too_much_to_hold_is_refused_and_changes_nothing) {
     Error err = { 0 };
     Cache *cache = NULL;
-    const CacheParams params = { .type = ROW_F32, .block_tokens = 16 };
+    const CacheParams params = { .type = kv_type(ROW_F32), .block_tokens = 16 };
     const CacheShape wide = { .kv_heads = 128, .key_dim = 192, .value_dim = 128 };
     cr_assert_eq(cache_new(&cache, &params, &wide, SIZE_MAX / 2, 1000, &err), ERR_MACHINE);
     cr_assert_null(cache);

@@ -30,7 +30,8 @@ Test(config, values_of_every_type_reach_their_members) {
     cr_assert_str_eq(c.isa, "portable");
     cr_assert_eq(c.phases, 1u << PHASE_DECODE | 1u << PHASE_ERROR);
     cr_assert_str_eq(c.contender, "mla-512+64");
-    cr_assert_eq(c.cache.type, ROW_F16);
+    cr_assert_eq(c.cache.type.k, ROW_F16);
+    cr_assert_eq(c.cache.type.v, ROW_F16);
     cr_assert_eq(c.cache.block_tokens, 16);
     cr_assert_eq(c.bytes.tokens, 2048);
     cr_assert_not(c.decode.cold);

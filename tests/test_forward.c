@@ -17,7 +17,10 @@ static const char *const golden[] = { "gqa_llama_small",    "gqa_llama_small_hf"
 enum { GOLDEN = sizeof golden / sizeof *golden };
 
 /* What storing the cached rows in a type may cost. */
-static const double bounds[ROW_TYPE_COUNT] = { 5e-6, 1e-2, 2e-3 };
+static const double bounds[ROW_TYPE_COUNT] = {
+    [ROW_F32] = 5e-6,  [ROW_BF16] = 1e-2, [ROW_F16] = 2e-3,  [ROW_FP8] = 0.06,
+    [ROW_INT8] = 0.03, [ROW_INT4] = 0.25, [ROW_Q8_0] = 0.02, [ROW_Q4_0] = 0.25,
+};
 
 static char *golden_path(const char *name, char *path, size_t size) {
     snprintf(path, size, KVLAB_TESTS "/golden/%s.safetensors", name);
@@ -26,7 +29,7 @@ static char *golden_path(const char *name, char *path, size_t size) {
 
 static ForwardParams once(Path path, RowType type, unsigned tiers) {
     return (ForwardParams){ .path = path,
-                            .cache = { .type = type, .block_tokens = 16 },
+                            .cache = { .type = kv_type(type), .block_tokens = 16 },
                             .tiers = tiers,
                             .threads = 1,
                             .memory_bytes = (size_t)1 << 30,
@@ -35,6 +38,12 @@ static ForwardParams once(Path path, RowType type, unsigned tiers) {
 
 static bool applies(const Model *model, Path path) {
     return model->kind == ATTENTION_MLA || path == PATH_MATERIALISED;
+}
+
+static bool fits(const Model *model, Path path, RowType type) {
+    const CacheShape shape = model_cache_shape(model, path);
+    Error err;
+    return cache_shape_check(&shape, kv_type(type), &err) == OK;
 }
 
 Test(forward, golden_layers_come_out_right_by_every_path_tier_and_type) {
@@ -49,6 +58,7 @@ Test(forward, golden_layers_come_out_right_by_every_path_tier_and_type) {
                 for (RowType type = 0; type < ROW_TYPE_COUNT; type++) {
                     unsigned tiers;
                     if (!applies(&file.model, p) || !kernel_tiers[tier].available()) continue;
+                    if (!fits(&file.model, p, type)) continue;
                     cr_assert_null(kernels_parse(kernel_tiers[tier].name, &tiers));
                     const ForwardParams params = once(p, type, tiers);
                     ForwardResult r;
@@ -94,22 +104,51 @@ Test(forward, bytes_are_those_of_the_rows_in_their_type) {
     cr_assert_eq(layer_file_open(&file, golden_path("mla_v3_small", path, sizeof path), &err), OK);
     const struct {
         Path path;
-        size_t elements;
-    } cases[] = { { PATH_MATERIALISED, 8 * (24 + 16 + 24) },
-                  { PATH_EXPANDED, 64 + 16 },
-                  { PATH_ABSORBED, 64 + 16 } };
-    const size_t sizes[ROW_TYPE_COUNT] = { 4, 2, 2 };
+        size_t elements, scales; /* fp32, of int8 rows; of fp8 rows a latent has none */
+    } cases[] = { { PATH_MATERIALISED, 8 * (24 + 16 + 24), 8 * 2 },
+                  { PATH_EXPANDED, 64 + 16, 1 },
+                  { PATH_ABSORBED, 64 + 16, 1 } };
+    const size_t sizes[] = { 4, 2, 2, 1, 1 };
     for (size_t i = 0; i < 3; i++)
-        for (RowType type = 0; type < ROW_TYPE_COUNT; type++) {
+        for (RowType type = ROW_F32; type <= ROW_INT8; type++) {
             const ForwardParams params = once(cases[i].path, type, kernels_detect());
             ForwardResult r;
             cr_assert_eq(forward_run(&r, &file, &params, &err), OK, "%s", err.text);
-            const size_t row = cases[i].elements * sizes[type];
+            const bool scaled =
+                type == ROW_INT8 || (type == ROW_FP8 && cases[i].path == PATH_MATERIALISED);
+            const size_t row = cases[i].elements * sizes[type] + (scaled ? 4 * cases[i].scales : 0);
             cr_assert_eq(r.payload_bytes_per_token, row);
             /* 49 tokens take 4 blocks of 16 in each of 2 sequences. */
             cr_assert_eq(r.cache_bytes, 2 * (4 * 16 * row + 4 * sizeof(uint32_t)));
             cr_assert_eq(r.bytes.payload_bytes, 2 * 49 * row);
         }
+    layer_file_close(&file);
+}
+
+Test(forward, a_type_that_does_not_fit_the_rows_is_refused_with_their_width) {
+    const struct {
+        Path path;
+        const char *type, *text;
+    } cases[] = {
+        { PATH_MATERIALISED, "int4", "int4: needs rows of a multiple of 32 values; keys have 40" },
+        { PATH_MATERIALISED, "int8,q4_0", "q4_0: needs rows of a multiple of 32 values; values" },
+        { PATH_MATERIALISED, "fp8_ds_mla", "fp8_ds_mla: stores the latent of MLA" },
+        { PATH_ABSORBED, "q8_0", "q8_0: needs rows of a multiple of 32 values; this one has 80" },
+        { PATH_ABSORBED, "fp8_ds_mla", "a multiple of 128; this one has 64" },
+        { PATH_EXPANDED, "fp8,int8", "fp8,int8: a latent is one row, of one type" },
+    };
+    char path[512];
+    LayerFile file;
+    Error err;
+    cr_assert_eq(layer_file_open(&file, golden_path("mla_v3_small", path, sizeof path), &err), OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ForwardParams params = once(cases[i].path, ROW_F32, kernels_detect());
+        ForwardResult r;
+        cr_assert(kv_type_parse(cases[i].type, &params.cache.type));
+        cr_assert_eq(forward_run(&r, &file, &params, &err), ERR_INPUT);
+        cr_assert(strstr(err.text, cases[i].text), "%s", err.text);
+        cr_assert(strstr(err.text, path), "%s", err.text);
+    }
     layer_file_close(&file);
 }
 

@@ -140,8 +140,8 @@ Test(hf_config, every_shipped_model_has_its_published_shape) {
         cr_expect(model.layers == shipped[i].layers && model.heads == shipped[i].heads &&
                       model.kv_heads == shipped[i].kv_heads && model.key_dim == shipped[i].key_dim,
                   "%s", shipped[i].name);
-        cr_expect_eq(model_cache_bytes_per_token(&model, PATH_ABSORBED, ROW_BF16), shipped[i].bytes,
-                     "%s", shipped[i].name);
+        cr_expect_eq(model_cache_bytes_per_token(&model, PATH_ABSORBED, kv_type(ROW_BF16)),
+                     shipped[i].bytes, "%s", shipped[i].name);
     }
 }
 

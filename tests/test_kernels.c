@@ -1,109 +1,14 @@
 /* test_kernels.c -- every tier against the reference: exact on whole numbers, within a bound that
- * follows from the terms otherwise, with guard pages behind all that is read and written.
- *
- * Where the machine has no AVX-512 that tier runs emulated, if SIMDe was there to build it with. */
+ * follows from the terms otherwise, with guard pages behind all that is read and written. Rows:
+ * test_rows.c. */
 #define _DEFAULT_SOURCE
-#include <criterion/criterion.h>
-#include <criterion/parameterized.h>
 #include <float.h>
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include "kernel.h"
-
-#ifdef KVLAB_EMULATED_AVX512
-void kernels_fill_avx512_emulated(Kernels *kernels);
-#endif
-
-static const char *const subjects[] = { "portable", "avx2", "avx512", "avx512 emulated" };
-enum { SUBJECTS = sizeof subjects / sizeof *subjects };
-
-/* The table of a subject; skips the test where it cannot run. */
-static Kernels table_of(size_t subject) {
-    Kernels kernels = kernels_select(0);
-    for (size_t i = 0; i < kernel_tier_count; i++) {
-        if (strcmp(kernel_tiers[i].name, subjects[subject]) == 0 && kernel_tiers[i].available())
-            return kernels_select(kernel_tiers[i].bit);
-    }
-#ifdef KVLAB_EMULATED_AVX512
-    if (strcmp(subjects[subject], "avx512 emulated") == 0) {
-        kernels_fill_avx512_emulated(&kernels);
-        return kernels;
-    }
-#endif
-    cr_skip_test("%s: neither this machine nor the build runs it", subjects[subject]);
-    return kernels;
-}
-
-#define FOR_EACH_SUBJECT(name)                                                                     \
-    ParameterizedTestParameters(kernels, name) {                                                   \
-        static size_t index[SUBJECTS];                                                             \
-        for (size_t i = 0; i < SUBJECTS; i++) index[i] = i;                                        \
-        return cr_make_param_array(size_t, index, SUBJECTS);                                       \
-    }                                                                                              \
-    ParameterizedTest(size_t *subject, kernels, name)
-
-static uint64_t state = 1;
-
-static float draw(void) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (float)(int32_t)(state >> 32) * 0x1p-31f;
-}
-
-static float draw_whole(void) {
-    return rintf(4 * draw());
-}
-
-static float bits_float(uint32_t bits) {
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-/* ---- memory that ends at a page no one may touch ---- */
-
-enum { ROOM = 1 << 20 };
-
-/* `bytes` bytes directly before a forbidden page, aligned to nothing in particular. */
-static void *guarded(size_t slot, size_t bytes) {
-    static unsigned char *rooms[8];
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    if (!rooms[slot]) {
-        void *room =
-            mmap(NULL, ROOM + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        cr_assert_neq(room, MAP_FAILED);
-        rooms[slot] = room;
-        cr_assert_eq(mprotect(rooms[slot] + ROOM, page, PROT_NONE), 0);
-    }
-    cr_assert(bytes <= ROOM);
-    return rooms[slot] + ROOM - bytes;
-}
-
-static void fill_floats(float *x, size_t n, bool whole) {
-    for (size_t i = 0; i < n; i++) x[i] = whole ? draw_whole() : draw();
-}
-
-/* n stored rows of width d, `stride` apart; the last ends at the forbidden page. */
-static unsigned char *fill_rows(size_t slot, RowType type, size_t n, size_t d, size_t stride,
-                                bool whole) {
-    const Kernels ref = kernels_select(0);
-    unsigned char *rows = guarded(slot, n ? (n - 1) * stride + row_bytes(type, d) : 0);
-    float row[1024];
-    for (size_t j = 0; j < n; j++) {
-        fill_floats(row, d, whole);
-        ref.encode[type](d, row, rows + j * stride);
-    }
-    return rows;
-}
+#include "tiers.h"
 
 static const size_t row_counts[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 13 };
 static const size_t token_counts[] = { 0, 1, 2, 3, 4, 5, 6, 7, 9, 25 };
 static const size_t widths[] = { 0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 200 };
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* Runs `check` over all types, shapes and both kinds of numbers. */
 typedef void (*ShapeCheck)(const Kernels *tier, const char *name, RowType type, size_t m, size_t n,
@@ -139,22 +44,23 @@ static size_t extent(size_t rows, size_t ld, size_t width) {
 static void check_scores(const Kernels *tier, const char *name, RowType type, size_t m, size_t n,
                          size_t d, bool whole) {
     const Kernels ref = kernels_select(0);
-    const size_t ld_q = d + 3, ld_s = n + 2, stride = row_bytes(type, d) + 5;
+    const RowFormat format = format_of(type, d, m % 2);
+    const size_t ld_q = d + 3, ld_s = n + 2, stride = row_bytes(format) + 5;
     const size_t count = extent(m, ld_s, n);
     float *q = guarded(0, extent(m, ld_q, d) * sizeof(float));
     fill_floats(q, extent(m, ld_q, d), whole);
-    const unsigned char *k = fill_rows(1, type, n, d, stride, whole);
+    const unsigned char *k = fill_rows(1, &format, n, stride, whole);
     float *got = guarded(2, count * sizeof(float)), *expected = guarded(3, count * sizeof(float));
     double *bound = guarded(4, count * sizeof(double));
     for (size_t i = 0; i < count; i++) got[i] = expected[i] = 7, bound[i] = 0;
 
-    tier->scores[type](m, n, d, q, ld_q, k, stride, got, ld_s);
-    ref.scores[type](m, n, d, q, ld_q, k, stride, expected, ld_s);
+    tier->scores[type](&format, m, n, d, q, ld_q, k, stride, got, ld_s);
+    ref.scores[type](&format, m, n, d, q, ld_q, k, stride, expected, ld_s);
     float row[1024];
     for (size_t i = 0; i < m; i++) {
         for (size_t j = 0; j < n; j++) {
             double size = 0;
-            ref.decode[type](d, k + j * stride, row);
+            ref.decode[type](&format, d, k + j * stride, row);
             for (size_t e = 0; e < d; e++) size += fabs((double)q[i * ld_q + e] * row[e]);
             /* at least four partial sums side by side */
             if (count) bound[i * ld_s + j] = (4 + (double)d / 4) * FLT_EPSILON / 2 * size;
@@ -166,21 +72,22 @@ static void check_scores(const Kernels *tier, const char *name, RowType type, si
 static void check_values(const Kernels *tier, const char *name, RowType type, size_t m, size_t n,
                          size_t d, bool whole) {
     const Kernels ref = kernels_select(0);
-    const size_t ld_p = n + 3, ld_o = d + 2, stride = row_bytes(type, d) + 3;
+    const RowFormat format = format_of(type, d, m % 2);
+    const size_t ld_p = n + 3, ld_o = d + 2, stride = row_bytes(format) + 3;
     const size_t count = extent(m, ld_o, d);
     float *p = guarded(0, extent(m, ld_p, n) * sizeof(float));
     fill_floats(p, extent(m, ld_p, n), whole);
-    const unsigned char *v = fill_rows(1, type, n, d, stride, whole);
+    const unsigned char *v = fill_rows(1, &format, n, stride, whole);
     float *got = guarded(2, count * sizeof(float)), *expected = guarded(3, count * sizeof(float));
     double *bound = guarded(4, count * sizeof(double));
     for (size_t i = 0; i < count; i++)
         got[i] = expected[i] = draw_whole(), bound[i] = fabsf(got[i]);
 
-    tier->values[type](m, n, d, p, ld_p, v, stride, got, ld_o);
-    ref.values[type](m, n, d, p, ld_p, v, stride, expected, ld_o);
+    tier->values[type](&format, m, n, d, p, ld_p, v, stride, got, ld_o);
+    ref.values[type](&format, m, n, d, p, ld_p, v, stride, expected, ld_o);
     float row[1024];
     for (size_t j = 0; j < n; j++) {
-        ref.decode[type](d, v + j * stride, row);
+        ref.decode[type](&format, d, v + j * stride, row);
         for (size_t i = 0; i < m; i++)
             for (size_t e = 0; e < d; e++)
                 bound[i * ld_o + e] += fabs((double)p[i * ld_p + j] * row[e]);
@@ -189,17 +96,17 @@ static void check_values(const Kernels *tier, const char *name, RowType type, si
     compare("values", name, type, m, n, d, whole, count, got, expected, bound);
 }
 
-FOR_EACH_SUBJECT(scores_equal_the_reference) {
+FOR_EACH_SUBJECT(kernels, scores_equal_the_reference) {
     const Kernels tier = table_of(*subject);
     over_shapes(&tier, subjects[*subject], check_scores);
 }
 
-FOR_EACH_SUBJECT(values_equal_the_reference) {
+FOR_EACH_SUBJECT(kernels, values_equal_the_reference) {
     const Kernels tier = table_of(*subject);
     over_shapes(&tier, subjects[*subject], check_values);
 }
 
-FOR_EACH_SUBJECT(long_rows_and_many_tokens_equal_the_reference) {
+FOR_EACH_SUBJECT(kernels, long_rows_and_many_tokens_equal_the_reference) {
     const Kernels tier = table_of(*subject);
     for (int type = 0; type < ROW_TYPE_COUNT; type++) {
         check_scores(&tier, subjects[*subject], (RowType)type, 12, 26, 1000, true);
@@ -207,102 +114,9 @@ FOR_EACH_SUBJECT(long_rows_and_many_tokens_equal_the_reference) {
     }
 }
 
-/* ---- rows ---- */
-
-FOR_EACH_SUBJECT(every_16_bit_pattern_decodes_as_in_the_reference) {
-    const Kernels tier = table_of(*subject), ref = kernels_select(0);
-    static uint16_t patterns[65536];
-    static float got[65536], expected[65536];
-    for (size_t i = 0; i < 65536; i++) patterns[i] = (uint16_t)i;
-    for (RowType type = ROW_BF16; type <= ROW_F16; type++) {
-        tier.decode[type](65536, patterns, got);
-        ref.decode[type](65536, patterns, expected);
-        cr_assert_arr_eq(got, expected, sizeof got, "%s %s", subjects[*subject],
-                         row_type_name(type));
-    }
-}
-
-/* Halfway between two neighbours the even one is nearest; just beside it, the nearer. The numbers
- * behind the greatest finite one count as if the exponent went on, and round to infinity. */
-FOR_EACH_SUBJECT(encoding_rounds_to_nearest_even_at_every_pattern) {
-    const Kernels tier = table_of(*subject);
-    static float in[3 * 65536];
-    static uint16_t expected[3 * 65536], got[3 * 65536];
-    for (RowType type = ROW_BF16; type <= ROW_F16; type++) {
-        const uint32_t infinity = type == ROW_BF16 ? 0x7f80 : 0x7c00;
-        size_t n = 0;
-        for (uint32_t h = 0; h < infinity; h++) {
-            float half;
-            if (type == ROW_BF16)
-                half = bits_float(h << 16 | 0x8000u);
-            else if (h < 0x400)
-                half = ((float)h + 0.5f) * 0x1p-24f;
-            else
-                half = ldexpf((float)(h & 0x3ff) + 1024.5f, (int)(h >> 10) - 25);
-            const float sign = h % 3 ? 1.0f : -1.0f;
-            const uint16_t bit = h % 3 ? 0 : 0x8000;
-            in[n] = sign * nextafterf(half, 0), expected[n++] = (uint16_t)(h | bit);
-            in[n] = sign * half, expected[n++] = (uint16_t)((h + h % 2) | bit);
-            in[n] = sign * nextafterf(half, INFINITY), expected[n++] = (uint16_t)((h + 1) | bit);
-        }
-        tier.encode[type](n, in, got);
-        for (size_t i = 0; i < n; i++)
-            cr_assert_eq(got[i], expected[i], "%s %s: %a became %04x, not %04x", subjects[*subject],
-                         row_type_name(type), (double)in[i], got[i], expected[i]);
-    }
-}
-
-FOR_EACH_SUBJECT(encoding_keeps_infinity_and_nan) {
-    const Kernels tier = table_of(*subject), ref = kernels_select(0);
-    const uint32_t bits[] = { 0x7f800000, 0xff800000, 0x7f800001, 0x7fffffff, 0xffc12345,
-                              0xff80ffff, 0x00000001, 0x80000000, 0x33000000, 0x7f7fffff,
-                              0x7fbfffff, 0xffffffff, 0x477fefff, 0x477ff000 };
-    float in[COUNT(bits)];
-    memcpy(in, bits, sizeof in);
-    for (RowType type = ROW_BF16; type <= ROW_F16; type++) {
-        uint16_t got[COUNT(bits)], expected[COUNT(bits)];
-        float back[COUNT(bits)];
-        tier.encode[type](COUNT(bits), in, got);
-        ref.encode[type](COUNT(bits), in, expected);
-        cr_assert_arr_eq(got, expected, sizeof got);
-        ref.decode[type](COUNT(bits), got, back);
-        for (size_t i = 0; i < COUNT(bits); i++) {
-            cr_assert_eq(!!isnan(in[i]), !!isnan(back[i]));
-            cr_assert_eq(!!signbit(in[i]), !!signbit(back[i]));
-        }
-    }
-}
-
-FOR_EACH_SUBJECT(rows_of_any_length_go_there_and_back) {
-    const Kernels tier = table_of(*subject);
-    for (int type = 0; type < ROW_TYPE_COUNT; type++) {
-        for (size_t n = 0; n < 70; n++) {
-            float *in = guarded(0, n * sizeof *in), *out = guarded(1, n * sizeof *out);
-            unsigned char *row = guarded(2, row_bytes((RowType)type, n));
-            fill_floats(in, n, true);
-            tier.encode[type](n, in, row);
-            tier.decode[type](n, row, out);
-            cr_assert(n == 0 || memcmp(in, out, n * sizeof *in) == 0);
-        }
-    }
-}
-
-Test(kernels, reference_decodes_f16_by_its_definition) {
-    const Kernels ref = kernels_select(0);
-    for (uint32_t h = 0; h < 0x7c00; h++) {
-        const uint16_t patterns[2] = { (uint16_t)h, (uint16_t)(h | 0x8000) };
-        float got[2];
-        ref.decode[ROW_F16](2, patterns, got);
-        const int exponent = (int)(h >> 10), fraction = (int)(h & 0x3ff);
-        const double value =
-            exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
-        cr_assert(got[0] == value && got[1] == -value && signbit(got[1]));
-    }
-}
-
 /* ---- softmax, scale, norm ---- */
 
-FOR_EACH_SUBJECT(exp_is_within_two_ulp_over_its_whole_range) {
+FOR_EACH_SUBJECT(kernels, exp_is_within_two_ulp_over_its_whole_range) {
     const Kernels tier = table_of(*subject);
     enum { N = 1 << 16 };
     static float x[N], y[N];
@@ -316,7 +130,7 @@ FOR_EACH_SUBJECT(exp_is_within_two_ulp_over_its_whole_range) {
     }
 }
 
-FOR_EACH_SUBJECT(scores_far_below_the_maximum_weigh_nothing) {
+FOR_EACH_SUBJECT(kernels, scores_far_below_the_maximum_weigh_nothing) {
     const Kernels tier = table_of(*subject);
     float s[20] = { -104, -1e4f, -FLT_MAX, -INFINITY, 0 };
     for (size_t i = 5; i < 20; i++) s[i] = -INFINITY;
@@ -326,7 +140,7 @@ FOR_EACH_SUBJECT(scores_far_below_the_maximum_weigh_nothing) {
     cr_assert(max == 0 && sum == 1);
 }
 
-FOR_EACH_SUBJECT(masked_rows_change_nothing) {
+FOR_EACH_SUBJECT(kernels, masked_rows_change_nothing) {
     const Kernels tier = table_of(*subject);
     for (size_t n = 0; n < 40; n++) {
         float *s = guarded(0, n * sizeof *s);
@@ -344,7 +158,7 @@ FOR_EACH_SUBJECT(masked_rows_change_nothing) {
     }
 }
 
-FOR_EACH_SUBJECT(softmax_equals_the_reference_at_every_length) {
+FOR_EACH_SUBJECT(kernels, softmax_equals_the_reference_at_every_length) {
     const Kernels tier = table_of(*subject), ref = kernels_select(0);
     for (size_t n = 0; n < 100; n++) {
         float *got = guarded(0, n * sizeof *got), raw[100], expected[100];
@@ -365,7 +179,7 @@ FOR_EACH_SUBJECT(softmax_equals_the_reference_at_every_length) {
     }
 }
 
-FOR_EACH_SUBJECT(two_steps_of_softmax_equal_one) {
+FOR_EACH_SUBJECT(kernels, two_steps_of_softmax_equal_one) {
     const Kernels tier = table_of(*subject);
     float whole[50], parts[50];
     for (size_t i = 0; i < 50; i++) whole[i] = parts[i] = 8 * draw() + (float)i / 4;
@@ -379,7 +193,7 @@ FOR_EACH_SUBJECT(two_steps_of_softmax_equal_one) {
         cr_assert_float_eq(parts[i] * (i < 21 ? factor : 1), whole[i], 1e-5);
 }
 
-FOR_EACH_SUBJECT(nan_in_a_score_is_seen_in_the_sum) {
+FOR_EACH_SUBJECT(kernels, nan_in_a_score_is_seen_in_the_sum) {
     const Kernels tier = table_of(*subject);
     for (size_t at = 0; at < 19; at++) {
         for (int masked = 0; masked < 2; masked++) {
@@ -392,7 +206,7 @@ FOR_EACH_SUBJECT(nan_in_a_score_is_seen_in_the_sum) {
     }
 }
 
-FOR_EACH_SUBJECT(scale_and_rmsnorm_equal_the_reference_at_every_length) {
+FOR_EACH_SUBJECT(kernels, scale_and_rmsnorm_equal_the_reference_at_every_length) {
     const Kernels tier = table_of(*subject), ref = kernels_select(0);
     for (size_t n = 0; n < 70; n++) {
         float *x = guarded(0, n * sizeof *x), *weight = guarded(1, n * sizeof *weight);
@@ -422,7 +236,7 @@ Test(kernels, rmsnorm_divides_by_the_root_of_the_mean_square) {
     cr_assert_float_eq(y[1], 40 / sqrt(12.5), 1e-5);
 }
 
-FOR_EACH_SUBJECT(fma_rounds_counts_its_flops) {
+FOR_EACH_SUBJECT(kernels, fma_rounds_counts_its_flops) {
     const Kernels tier = table_of(*subject);
     double one, ten;
     cr_assert(isfinite(tier.fma_rounds(1, &one)));
@@ -471,22 +285,4 @@ Test(kernels, select_fills_every_entry_from_the_reference_upward) {
     for (int type = 0; type < ROW_TYPE_COUNT; type++) {
         cr_assert(all.decode[type] && all.encode[type] && all.scores[type] && all.values[type]);
     }
-}
-
-Test(codec, names_and_types_go_together) {
-    for (int type = 0; type < ROW_TYPE_COUNT; type++) {
-        RowType parsed = ROW_TYPE_COUNT;
-        cr_assert(row_type_parse(row_type_name((RowType)type), &parsed));
-        cr_assert_eq(parsed, type);
-    }
-    RowType kept = ROW_F16;
-    cr_assert(!row_type_parse("fp32", &kept));
-    cr_assert_eq(kept, ROW_F16);
-}
-
-Test(codec, a_latent_row_takes_1152_bytes_in_bf16) {
-    cr_assert_eq(row_bytes(ROW_BF16, 576), 1152);
-    cr_assert_eq(row_bytes(ROW_F16, 576), 1152);
-    cr_assert_eq(row_bytes(ROW_F32, 576), 2304);
-    cr_assert_eq(row_bytes(ROW_F32, 0), 0);
 }

@@ -11,7 +11,9 @@
 #include "small_layer.h"
 
 /* Relative errors that the types allow on layers of this size. */
-static const double bounds[ROW_TYPE_COUNT] = { 3e-6, 1e-2, 2e-3 };
+static const double bounds[ROW_TYPE_COUNT] = {
+    [ROW_F32] = 3e-6, [ROW_BF16] = 1e-2, [ROW_F16] = 2e-3, [ROW_FP8] = 0.06, [ROW_INT8] = 0.03
+};
 
 typedef struct {
     Path path;
@@ -44,7 +46,7 @@ static void rig_new(Rig *rig, const Model *model, const Setting *set, size_t seq
                                  .kernels = &rig->kernels,
                                  .threads = set->threads,
                                  .expand_tokens = set->expand_tokens };
-    const CacheParams cache = { .type = set->type, .block_tokens = set->block_tokens };
+    const CacheParams cache = { .type = kv_type(set->type), .block_tokens = set->block_tokens };
     const CacheShape shape = model_cache_shape(model, set->path);
     cr_assert_eq(layer_new(&rig->layer, &params, tokens, tokens, &rig->err), OK, "%s",
                  rig->err.text);
@@ -111,7 +113,7 @@ Test(layer, every_kind_path_type_and_block_size_agrees_with_the_reference) {
     for (SmallLayer which = 0; which < SMALL_COUNT; which++) {
         const Model model = small_model(which);
         for (Path path = 0; path < paths_of(&model); path++)
-            for (RowType type = 0; type < ROW_TYPE_COUNT; type++)
+            for (RowType type = 0; type <= ROW_INT8; type++)
                 for (size_t b = 0; b < 3; b++) {
                     const Setting set = { .path = path,
                                           .type = type,

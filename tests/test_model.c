@@ -88,9 +88,9 @@ Test(model, mla_caches_one_latent_row_or_the_heads) {
     cr_assert_eq(model_cache_elements(&v3, PATH_ABSORBED), 576);
     cr_assert_eq(model_cache_elements(&v3, PATH_EXPANDED), 576);
     cr_assert_eq(model_cache_elements(&v3, PATH_MATERIALISED), 40960);
-    cr_assert_eq(model_cache_bytes_per_token(&v3, PATH_ABSORBED, ROW_BF16), 70272);
-    cr_assert_eq(model_cache_bytes_per_token(&v3, PATH_ABSORBED, ROW_F32), 140544);
-    cr_assert_eq(model_cache_bytes_per_token_layer(&v3, PATH_ABSORBED, ROW_F16), 1152);
+    cr_assert_eq(model_cache_bytes_per_token(&v3, PATH_ABSORBED, kv_type(ROW_BF16)), 70272);
+    cr_assert_eq(model_cache_bytes_per_token(&v3, PATH_ABSORBED, kv_type(ROW_F32)), 140544);
+    cr_assert_eq(model_cache_bytes_per_token_layer(&v3, PATH_ABSORBED, kv_type(ROW_F16)), 1152);
     const CacheShape row = model_cache_shape(&v3, PATH_ABSORBED);
     cr_assert(row.shared && row.kv_heads == 1 && row.key_dim == 576 && row.value_dim == 512);
     const CacheShape heads = model_cache_shape(&v3, PATH_MATERIALISED);
@@ -111,8 +111,8 @@ Test(model, materialised_mla_is_larger_by_the_known_factors) {
 
 Test(model, a_plain_model_caches_keys_and_values_whatever_the_path) {
     Model model = llama2_7b();
-    cr_assert_eq(model_cache_bytes_per_token(&model, PATH_MATERIALISED, ROW_BF16), 524288);
-    cr_assert_eq(model_cache_bytes_per_token(&model, PATH_ABSORBED, ROW_BF16), 524288);
+    cr_assert_eq(model_cache_bytes_per_token(&model, PATH_MATERIALISED, kv_type(ROW_BF16)), 524288);
+    cr_assert_eq(model_cache_bytes_per_token(&model, PATH_ABSORBED, kv_type(ROW_BF16)), 524288);
     model.value_dim = 64; /* values narrower than keys */
     cr_assert_eq(model_cache_elements(&model, PATH_MATERIALISED), 32 * (128 + 64));
 }

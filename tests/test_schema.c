@@ -55,11 +55,10 @@ Test(schema, rows_lie_within_config_and_apart) {
 }
 
 Test(schema, members_have_the_size_of_their_type) {
-    static const size_t rooms[] = { [FIELD_SET] = 4,
-                                    [FIELD_COUNT32] = 4,
-                                    [FIELD_COUNT64] = 8,
-                                    [FIELD_SIZE] = 8,
-                                    [FIELD_REAL] = 8 };
+    static const size_t rooms[] = {
+        [FIELD_ROWS] = sizeof(KvType), [FIELD_SET] = 4,  [FIELD_COUNT32] = 4,
+        [FIELD_COUNT64] = 8,           [FIELD_SIZE] = 8, [FIELD_REAL] = 8
+    };
     for (size_t i = 0; i < config_field_count; i++) {
         const Field *field = &config_fields[i];
         if (field->type == FIELD_TEXT)

@@ -365,6 +365,7 @@ static void read_floats(const Kernels *ref, const Tensor *tensor, size_t start, 
                         float *out) {
     const unsigned char *at =
         (const unsigned char *)tensor->data + start * types[tensor->type].bytes;
+    const RowFormat bf16 = row_format(ROW_BF16, n), f16 = row_format(ROW_F16, n);
     switch (tensor->type) {
     case TENSOR_F64:
         for (size_t i = 0; i < n; i++) {
@@ -377,10 +378,10 @@ static void read_floats(const Kernels *ref, const Tensor *tensor, size_t start, 
         memcpy(out, at, n * sizeof *out);
         break;
     case TENSOR_BF16:
-        ref->decode[ROW_BF16](n, at, out);
+        ref->decode[ROW_BF16](&bf16, n, at, out);
         break;
     case TENSOR_F16:
-        ref->decode[ROW_F16](n, at, out);
+        ref->decode[ROW_F16](&f16, n, at, out);
         break;
     }
 }

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "kernel.h"
+#include "floats.h"
 
 typedef simde__mmask16 __mmask16;
 
@@ -58,18 +58,22 @@ static inline __m256i emulated_narrow(__m512i a) {
     return out;
 }
 
-/* The conversions of f16 are those of the reference tier. */
+/* The conversions of f16 are those of floats.h. */
 static inline __m512 emulated_from_f16(__m256i a) {
     float lanes[EMULATED_LANES];
-    kernels_select(0).decode[ROW_F16](EMULATED_LANES, &a, lanes);
+    uint16_t halves[EMULATED_LANES];
+    memcpy(halves, &a, sizeof halves);
+    for (size_t i = 0; i < EMULATED_LANES; i++) lanes[i] = f16_to_f32(halves[i]);
     return _mm512_loadu_ps(lanes);
 }
 
 static inline __m256i emulated_to_f16(__m512 a) {
     float lanes[EMULATED_LANES];
+    uint16_t halves[EMULATED_LANES];
     __m256i out;
     _mm512_storeu_ps(lanes, a);
-    kernels_select(0).encode[ROW_F16](EMULATED_LANES, lanes, &out);
+    for (size_t i = 0; i < EMULATED_LANES; i++) halves[i] = f32_to_f16(lanes[i]);
+    memcpy(&out, halves, sizeof out);
     return out;
 }
 

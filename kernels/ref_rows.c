@@ -1,0 +1,154 @@
+/* ref_rows.c -- the reference tier, continued: how rows are encoded, in plain scalar C, a type
+ * after the other. What codec.h says is here as code; the other tiers give the same bytes. */
+#include <math.h>
+
+#include "internal.h"
+#include "rows.h"
+
+/* The greatest magnitude; NaN where a value is not finite. */
+static float magnitude_of(size_t n, const float *in) {
+    float greatest = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(in[i])) return NAN;
+        greatest = fmaxf(greatest, fabsf(in[i]));
+    }
+    return greatest;
+}
+
+/* Bits of an f16 scale; NaN where it is too large for one. */
+static uint16_t f16_scale(float scale) {
+    const uint16_t bits = f32_to_f16(scale);
+    return isfinite(f16_to_f32(bits)) ? bits : 0x7e00;
+}
+
+static void encode_f32(const RowFormat *format, const float *in, void *row) {
+    if (format->n) memcpy(row, in, format->n * sizeof *in);
+}
+
+static void encode_bf16(const RowFormat *format, const float *in, void *row) {
+    unsigned char *bytes = row;
+    for (size_t i = 0; i < format->n; i++) store_u16(bytes + 2 * i, f32_to_bf16(in[i]));
+}
+
+static void encode_f16(const RowFormat *format, const float *in, void *row) {
+    unsigned char *bytes = row;
+    for (size_t i = 0; i < format->n; i++) store_u16(bytes + 2 * i, f32_to_f16(in[i]));
+}
+
+/* ---- fp8 ---- */
+
+/* 0 where the scale is 0, or NaN, which makes NaN of everything. */
+static void fp8_values(size_t n, float scale, const float *in, unsigned char *out) {
+    for (size_t i = 0; i < n; i++) out[i] = scale > 0 ? f32_to_e4m3(in[i] / scale) : 0;
+}
+
+static void encode_fp8(const RowFormat *format, const float *in, void *row) {
+    unsigned char *bytes = row;
+    if (format->latent) {
+        fp8_values(format->n, 1, in, bytes);
+        return;
+    }
+    const float scale = magnitude_of(format->n, in) / 448;
+    store_f32(bytes, scale);
+    fp8_values(format->n, scale, in, bytes + ROW_SCALE_BYTES);
+}
+
+/* The least power of two that is not less than x and 1e-4. */
+static float power_scale(float x) {
+    if (isnan(x)) return x;
+    int exponent;
+    const float fraction = frexpf(fmaxf(x, 1e-4f), &exponent); /* in [1/2, 1) */
+    return ldexpf(1, fraction == 0.5f ? exponent - 1 : exponent);
+}
+
+static void encode_fp8_ds_mla(const RowFormat *format, const float *in, void *row) {
+    unsigned char *bytes = row;
+    for (size_t i = 0; i < format->latent; i += DS_TILE) {
+        const float scale = power_scale(magnitude_of(DS_TILE, in + i) / 448);
+        store_f32(bytes + ds_scale_at(format, i), scale);
+        fp8_values(DS_TILE, scale, in + i, bytes + i);
+    }
+    for (size_t i = format->latent; i < format->n; i++)
+        store_u16(bytes + ds_rope_at(format, i), f32_to_bf16(in[i]));
+}
+
+/* ---- whole numbers ---- */
+
+static float clamped(float x, float low, float high) {
+    return fminf(fmaxf(x, low), high);
+}
+
+static void int8_values(size_t n, float scale, const float *in, unsigned char *out) {
+    for (size_t i = 0; i < n; i++) {
+        const float q = scale > 0 ? clamped(roundf(in[i] / scale), -127, 127) : 0;
+        out[i] = (unsigned char)(int8_t)q;
+    }
+}
+
+static void encode_int8(const RowFormat *format, const float *in, void *row) {
+    unsigned char *bytes = row;
+    const float scale = magnitude_of(format->n, in) / 127;
+    store_f32(bytes, scale);
+    int8_values(format->n, scale, in, bytes + ROW_SCALE_BYTES);
+}
+
+static void encode_q8_0(const RowFormat *format, const float *in, void *row) {
+    unsigned char *group = row;
+    for (size_t i = 0; i < format->n; i += GROUP, group += Q8_0_BYTES) {
+        const float scale = magnitude_of(GROUP, in + i) / 127;
+        store_u16(group, f16_scale(scale));
+        int8_values(GROUP, scale, in + i, group + 2);
+    }
+}
+
+static void store_half_bytes(const float *q, unsigned char *out) {
+    for (size_t i = 0; i < GROUP / 2; i++)
+        out[i] = (unsigned char)((unsigned)q[i] | (unsigned)q[i + GROUP / 2] << 4);
+}
+
+static void encode_q4_0(const RowFormat *format, const float *in, void *row) {
+    unsigned char *group = row;
+    for (size_t i = 0; i < format->n; i += GROUP, group += Q4_0_BYTES) {
+        const float *x = in + i;
+        float extreme = 0, q[GROUP];
+        for (size_t j = 0; j < GROUP; j++)
+            if (fabsf(x[j]) > fabsf(extreme)) extreme = x[j];
+        const float scale = isnan(magnitude_of(GROUP, x)) ? NAN : extreme / -8;
+        for (size_t j = 0; j < GROUP; j++)
+            q[j] = scale < 0 || scale > 0 ? clamped(floorf(x[j] / scale + 8.5f), 0, 15) : 8;
+        store_u16(group, f16_scale(scale));
+        store_half_bytes(q, group + 2);
+    }
+}
+
+/* Values are rounded against the scale and the least value as they are stored. */
+static void encode_int4(const RowFormat *format, const float *in, void *row) {
+    unsigned char *group = row;
+    for (size_t i = 0; i < format->n; i += GROUP, group += INT4_BYTES) {
+        const float *x = in + i;
+        float min = x[0], max = x[0], q[GROUP];
+        for (size_t j = 0; j < GROUP; j++) min = fminf(min, x[j]), max = fmaxf(max, x[j]);
+        const uint16_t least_bits = f32_to_f16(min);
+        const float least = f16_to_f32(least_bits);
+        const bool finite = isfinite(magnitude_of(GROUP, x)) && isfinite(least);
+        const uint16_t scale_bits = f16_scale(finite ? (max - min) / 15 : NAN);
+        const float scale = f16_to_f32(scale_bits);
+        for (size_t j = 0; j < GROUP; j++)
+            q[j] = scale > 0 ? clamped(roundf((x[j] - least) / scale), 0, 15) : 0;
+        store_u16(group, scale_bits);
+        store_u16(group + 2, finite ? least_bits : 0);
+        store_half_bytes(q, group + 4);
+    }
+}
+
+void kernels_fill_ref_rows(Kernels *kernels) {
+    kernels->encode[ROW_F32] = encode_f32;
+    kernels->encode[ROW_BF16] = encode_bf16;
+    kernels->encode[ROW_F16] = encode_f16;
+    kernels->encode[ROW_FP8] = encode_fp8;
+    kernels->encode[ROW_INT8] = encode_int8;
+    kernels->encode[ROW_INT4] = encode_int4;
+    kernels->encode[ROW_Q8_0] = encode_q8_0;
+    kernels->encode[ROW_Q4_0] = encode_q4_0;
+    kernels->encode[ROW_FP8_DS_MLA] = encode_fp8_ds_mla;
+}

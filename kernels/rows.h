@@ -1,0 +1,95 @@
+/* rows.h -- inside kernels/ only: where the values of a stored row lie (drawn in codec.h), and the
+ * value at one place, by its definition. */
+#ifndef KVLAB_ROWS_H
+#define KVLAB_ROWS_H
+
+#include "codec.h"
+#include "floats.h"
+
+enum {
+    GROUP = 32,      /* values of int4, q8_0 and q4_0 that share a scale */
+    INT4_BYTES = 20, /* of a group */
+    Q8_0_BYTES = 34,
+    Q4_0_BYTES = 18,
+    DS_TILE = 128,      /* values of fp8_ds_mla that share a scale */
+    ROW_SCALE_BYTES = 4 /* before the values of int8 and fp8 */
+};
+
+/* typed(name, type) for every type. */
+#define ROW_TYPES(typed)                                                                           \
+    typed(f32, ROW_F32) typed(bf16, ROW_BF16) typed(f16, ROW_F16) typed(fp8, ROW_FP8)              \
+        typed(int8, ROW_INT8) typed(int4, ROW_INT4) typed(q8_0, ROW_Q8_0) typed(q4_0, ROW_Q4_0)    \
+            typed(fp8_ds_mla, ROW_FP8_DS_MLA)
+
+static inline float load_f32(const unsigned char *p) {
+    float x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+static inline void store_f32(unsigned char *p, float x) {
+    memcpy(p, &x, sizeof x);
+}
+
+static inline uint16_t load_u16(const unsigned char *p) {
+    uint16_t x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+static inline void store_u16(unsigned char *p, uint16_t x) {
+    memcpy(p, &x, sizeof x);
+}
+
+/* Of fp8_ds_mla: the scale of the tile that value i lies in, and value i of the rotated key, which
+ * follows the scales. */
+static inline size_t ds_scale_at(const RowFormat *format, size_t i) {
+    return format->latent + i / DS_TILE * sizeof(float);
+}
+static inline size_t ds_rope_at(const RowFormat *format, size_t i) {
+    return ds_scale_at(format, format->latent) + 2 * (i - format->latent);
+}
+
+/* Where the values of an fp8 row begin: a latent has no scale before them. */
+static inline size_t fp8_begin(const RowFormat *format) {
+    return format->latent ? 0 : ROW_SCALE_BYTES;
+}
+
+/* Value i < 32 of 16 bytes. */
+static inline int half_byte(const unsigned char *bytes, size_t i) {
+    return i < GROUP / 2 ? bytes[i] & 15 : bytes[i - GROUP / 2] >> 4;
+}
+
+/* Value i of a row. `type` is format->type, apart so that loops may have it constant. */
+static inline float row_value(RowType type, const RowFormat *format, const unsigned char *row,
+                              size_t i) {
+    const size_t group = i / GROUP, in_group = i % GROUP;
+    const unsigned char *p;
+    switch (type) {
+    case ROW_BF16:
+        return bf16_to_f32(load_u16(row + 2 * i));
+    case ROW_F16:
+        return f16_to_f32(load_u16(row + 2 * i));
+    case ROW_FP8:
+        return (format->latent ? 1 : load_f32(row)) * e4m3_to_f32(row[fp8_begin(format) + i]);
+    case ROW_INT8:
+        return load_f32(row) * (float)(int8_t)row[ROW_SCALE_BYTES + i];
+    case ROW_INT4:
+        p = row + group * INT4_BYTES;
+        return f16_to_f32(load_u16(p)) * (float)half_byte(p + 4, in_group) +
+               f16_to_f32(load_u16(p + 2));
+    case ROW_Q8_0:
+        p = row + group * Q8_0_BYTES;
+        return f16_to_f32(load_u16(p)) * (float)(int8_t)p[2 + in_group];
+    case ROW_Q4_0:
+        p = row + group * Q4_0_BYTES;
+        return f16_to_f32(load_u16(p)) * (float)(half_byte(p + 2, in_group) - 8);
+    case ROW_FP8_DS_MLA:
+        if (i >= format->latent) return bf16_to_f32(load_u16(row + ds_rope_at(format, i)));
+        return load_f32(row + ds_scale_at(format, i)) * e4m3_to_f32(row[i]);
+    default:
+        return load_f32(row + 4 * i);
+    }
+}
+
+#endif

@@ -1,0 +1,128 @@
+/* tiers.h -- what tests of the kernel table share: the tiers as subjects, numbers, and memory that
+ * ends at a page no one may touch.
+ *
+ * Where the machine has no AVX-512 that tier runs emulated, if SIMDe was there to build it with. */
+#ifndef KVLAB_TIERS_H
+#define KVLAB_TIERS_H
+
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "floats.h"
+#include "kernel.h"
+
+#ifdef KVLAB_EMULATED_AVX512
+void kernels_fill_avx512_emulated(Kernels *kernels);
+#endif
+
+static const char *const subjects[] = { "portable", "avx2", "avx512", "avx512 emulated" };
+enum { SUBJECTS = sizeof subjects / sizeof *subjects };
+
+/* The table of a subject; skips the test where it cannot run. */
+static inline Kernels table_of(size_t subject) {
+    Kernels kernels = kernels_select(0);
+    for (size_t i = 0; i < kernel_tier_count; i++) {
+        if (strcmp(kernel_tiers[i].name, subjects[subject]) == 0 && kernel_tiers[i].available())
+            return kernels_select(kernel_tiers[i].bit);
+    }
+#ifdef KVLAB_EMULATED_AVX512
+    if (strcmp(subjects[subject], "avx512 emulated") == 0) {
+        kernels_fill_avx512_emulated(&kernels);
+        return kernels;
+    }
+#endif
+    cr_skip_test("%s: neither this machine nor the build runs it", subjects[subject]);
+    return kernels;
+}
+
+#define FOR_EACH_SUBJECT(suite, name)                                                              \
+    ParameterizedTestParameters(suite, name) {                                                     \
+        static size_t index[SUBJECTS];                                                             \
+        for (size_t i = 0; i < SUBJECTS; i++) index[i] = i;                                        \
+        return cr_make_param_array(size_t, index, SUBJECTS);                                       \
+    }                                                                                              \
+    ParameterizedTest(size_t *subject, suite, name)
+
+static uint64_t state = 1;
+
+static inline float draw(void) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (float)(int32_t)(state >> 32) * 0x1p-31f;
+}
+
+static inline float draw_whole(void) {
+    return rintf(4 * draw());
+}
+
+/* ---- memory that ends at a page no one may touch ---- */
+
+enum { ROOM = 1 << 20 };
+
+/* `bytes` bytes directly before a forbidden page, aligned to nothing in particular. */
+static inline void *guarded(size_t slot, size_t bytes) {
+    static unsigned char *rooms[8];
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (!rooms[slot]) {
+        void *room =
+            mmap(NULL, ROOM + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        cr_assert_neq(room, MAP_FAILED);
+        rooms[slot] = room;
+        cr_assert_eq(mprotect(rooms[slot] + ROOM, page, PROT_NONE), 0);
+    }
+    cr_assert(bytes <= ROOM);
+    return rooms[slot] + ROOM - bytes;
+}
+
+static inline void fill_floats(float *x, size_t n, bool whole) {
+    for (size_t i = 0; i < n; i++) x[i] = whole ? draw_whole() : draw();
+}
+
+/* A format of a row that has at least d values: whole groups, tiles of 128 and a key behind them
+ * for fp8_ds_mla; `latent` where fp8 is to be without scale. */
+static inline RowFormat format_of(RowType type, size_t d, bool latent) {
+    const bool groups = type == ROW_INT4 || type == ROW_Q8_0 || type == ROW_Q4_0;
+    if (type == ROW_FP8_DS_MLA) {
+        const size_t whole = d < 128 ? 128 : d / 128 * 128;
+        return row_format_latent(type, whole, d > whole ? d - whole : 3);
+    }
+    if (groups) return row_format(type, (d + 31) / 32 * 32);
+    return latent ? row_format_latent(type, d - d / 3, d / 3) : row_format(type, d);
+}
+
+/* Values that the type holds exactly: small whole numbers, beside those that bring the scale of
+ * their group to 1. */
+static inline void fill_exact(const RowFormat *format, float *x) {
+    for (size_t i = 0; i < format->n; i++) {
+        x[i] = draw_whole();
+        if (format->type == ROW_FP8 && !format->latent && i == 0) x[i] = 448;
+        if (format->type == ROW_INT8 && i == 0) x[i] = 127;
+        if (format->type == ROW_Q8_0 && i % 32 == 5) x[i] = -127;
+        if (format->type == ROW_Q4_0 && i % 32 == 17) x[i] = -8;
+        if (format->type == ROW_INT4 && i % 32 < 2) x[i] = i % 32 ? -7 : 8;
+    }
+}
+
+/* n stored rows, `stride` apart; the last ends at the forbidden page. */
+static inline unsigned char *fill_rows(size_t slot, const RowFormat *format, size_t n,
+                                       size_t stride, bool whole) {
+    const Kernels ref = kernels_select(0);
+    unsigned char *rows = guarded(slot, n ? (n - 1) * stride + row_bytes(*format) : 0);
+    float row[1100];
+    for (size_t j = 0; j < n; j++) {
+        if (whole)
+            fill_exact(format, row);
+        else
+            fill_floats(row, format->n, false);
+        ref.encode[format->type](format, row, rows + j * stride);
+    }
+    return rows;
+}
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+#endif
