@@ -37,30 +37,43 @@ bool row_type_parse(const char *name, RowType *out) {
     return false;
 }
 
+static RowFormat coded(RowType type, bool latent, size_t n, size_t values) {
+    const size_t groups = values / row_types[type].group;
+    const bool cast = type == ROW_FP8 && latent;
+    return (RowFormat){ .type = type,
+                        .latent = latent,
+                        .n = n,
+                        .coded = values,
+                        .rope_at = groups * row_types[type].group_bytes +
+                                   (cast ? 0 : row_types[type].row_bytes) };
+}
+
 RowFormat row_format(RowType type, size_t n) {
-    return (RowFormat){ .type = type, .n = n };
+    return coded(type, false, n, n);
 }
 
 RowFormat row_format_latent(RowType type, size_t latent, size_t rope) {
-    return (RowFormat){ .type = type, .n = latent + rope, .latent = latent };
+    if (type == ROW_FP8_DS_MLA) return coded(type, true, latent + rope, latent);
+    return coded(type, true, latent + rope, latent + rope);
+}
+
+RowFormat row_format_latent_rope(RowType type, size_t latent, size_t rope) {
+    if (type <= ROW_F16) return row_format_latent(type, latent, rope);
+    return coded(type, true, latent + rope, latent);
 }
 
 const char *row_format_misfit(RowFormat format) {
     if (format.type == ROW_FP8_DS_MLA) {
         if (!format.latent) return "stores the latent of MLA, not keys and values of heads";
-        if (format.latent % TILE) return "needs a latent (kv_lora_rank) of a multiple of 128";
+        if (format.coded % TILE) return "needs a latent (kv_lora_rank) of a multiple of 128";
         return NULL;
     }
-    if (format.n % row_types[format.type].group) return "needs rows of a multiple of 32 values";
+    if (format.coded % row_types[format.type].group) return "needs rows of a multiple of 32 values";
     return NULL;
 }
 
 size_t row_bytes(RowFormat format) {
-    const size_t group = row_types[format.type].group, bytes = row_types[format.type].group_bytes;
-    if (format.type == ROW_FP8_DS_MLA)
-        return format.latent / group * bytes + 2 * (format.n - format.latent);
-    const bool cast = format.type == ROW_FP8 && format.latent;
-    return format.n / group * bytes + (cast ? 0 : row_types[format.type].row_bytes);
+    return format.rope_at + 2 * (format.n - format.coded);
 }
 
 KvType kv_type(RowType both) {

@@ -51,15 +51,24 @@ const char *row_type_name(RowType type);
 /* The type of that name in *out; false (and *out untouched) when there is none. */
 bool row_type_parse(const char *name, RowType *out);
 
-/* How one row is stored. */
+/* How one row is stored; made by one of the functions below. */
 typedef struct {
     RowType type;
-    size_t n;      /* values */
-    size_t latent; /* the first so many of a row of MLA's latent, C; 0 in a row of a head */
+    bool latent;    /* a row of MLA's latent */
+    size_t n;       /* values */
+    size_t coded;   /* the first so many are in the type, the others behind them in bf16 */
+    size_t rope_at; /* where these begin, in bytes: all that is coded, its scales included */
 } RowFormat;
 
-RowFormat row_format(RowType type, size_t n);                          /* of a head */
-RowFormat row_format_latent(RowType type, size_t latent, size_t rope); /* C + R values */
+/* Of a head: all n values coded. */
+RowFormat row_format(RowType type, size_t n);
+
+/* Of a latent of C values and the R of the rotated key: all coded, but for fp8_ds_mla, which keeps
+ * the key in bf16. */
+RowFormat row_format_latent(RowType type, size_t latent, size_t rope);
+
+/* The same with the key in bf16 for every type but f32, bf16 and f16, which hold the whole row. */
+RowFormat row_format_latent_rope(RowType type, size_t latent, size_t rope);
 
 /* NULL where rows can be stored so, else why not, as a constant text: a width that is no multiple
  * of the type's group, a type made for the latent in a row of a head. */

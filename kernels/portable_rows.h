@@ -75,20 +75,38 @@ static inline void read_groups(RowType type, const unsigned char *row, size_t fr
     memcpy(out + i, last, (n - i) * sizeof *out);
 }
 
-static inline void read_fp8_ds_mla(const RowFormat *format, const unsigned char *row, size_t from,
-                                   size_t n, float *out) {
-    const size_t end = from + n, latent_end = end < format->latent ? end : format->latent;
-    size_t i = from;
-    for (size_t width; i < latent_end; i += width) {
-        width = latent_end - i < DS_TILE ? latent_end - i : DS_TILE;
-        read_e4m3(width, load_f32(row + ds_scale_at(format, i)), row + i, out + (i - from));
+static inline void read_tiles(const RowFormat *format, const unsigned char *row, size_t from,
+                              size_t n, float *out) {
+    for (size_t i = 0, width; i < n; i += width) {
+        width = n - i < DS_TILE ? n - i : DS_TILE;
+        read_e4m3(width, load_f32(row + ds_scale_at(format, from + i)), row + from + i, out + i);
     }
-    if (i < end) read_bf16(end - i, row + ds_rope_at(format, i), out + (i - from));
+}
+
+/* Of the coded values. */
+static inline void read_coded(RowType type, const RowFormat *format, const unsigned char *row,
+                              size_t from, size_t n, float *out) {
+    switch (type) {
+    case ROW_FP8:
+        read_e4m3(n, format->latent ? 1 : load_f32(row), row + fp8_begin(format) + from, out);
+        break;
+    case ROW_INT8:
+        read_int8(n, load_f32(row), row + ROW_SCALE_BYTES + from, out);
+        break;
+    case ROW_FP8_DS_MLA:
+        read_tiles(format, row, from, n, out);
+        break;
+    default:
+        read_groups(type, row, from, n, out);
+        break;
+    }
 }
 
 /* Values from .. from+n-1 of a row; from is a multiple of 128. */
 static inline void read_row(RowType type, const RowFormat *format, const unsigned char *row,
                             size_t from, size_t n, float *out) {
+    const size_t left = from < format->coded ? format->coded - from : 0;
+    const size_t coded = n < left ? n : left;
     switch (type) {
     case ROW_F32:
         if (n) memcpy(out, row + 4 * from, n * sizeof *out);
@@ -99,17 +117,9 @@ static inline void read_row(RowType type, const RowFormat *format, const unsigne
     case ROW_F16:
         read_f16(n, row + 2 * from, out);
         break;
-    case ROW_FP8:
-        read_e4m3(n, format->latent ? 1 : load_f32(row), row + fp8_begin(format) + from, out);
-        break;
-    case ROW_INT8:
-        read_int8(n, load_f32(row), row + ROW_SCALE_BYTES + from, out);
-        break;
-    case ROW_FP8_DS_MLA:
-        read_fp8_ds_mla(format, row, from, n, out);
-        break;
     default:
-        read_groups(type, row, from, n, out);
+        read_coded(type, format, row, from, coded, out);
+        read_bf16(n - coded, row + rope_value_at(format, from + coded), out + coded);
         break;
     }
 }

@@ -35,6 +35,12 @@ static void encode_f16(const RowFormat *format, const float *in, void *row) {
     for (size_t i = 0; i < format->n; i++) store_u16(bytes + 2 * i, f32_to_f16(in[i]));
 }
 
+/* Values behind the coded ones. */
+static void encode_rope(const RowFormat *format, const float *in, unsigned char *row) {
+    for (size_t i = format->coded; i < format->n; i++)
+        store_u16(row + rope_value_at(format, i), f32_to_bf16(in[i]));
+}
+
 /* ---- fp8 ---- */
 
 /* 0 where the scale is 0, or NaN, which makes NaN of everything. */
@@ -44,13 +50,10 @@ static void fp8_values(size_t n, float scale, const float *in, unsigned char *ou
 
 static void encode_fp8(const RowFormat *format, const float *in, void *row) {
     unsigned char *bytes = row;
-    if (format->latent) {
-        fp8_values(format->n, 1, in, bytes);
-        return;
-    }
-    const float scale = magnitude_of(format->n, in) / 448;
-    store_f32(bytes, scale);
-    fp8_values(format->n, scale, in, bytes + ROW_SCALE_BYTES);
+    const float scale = format->latent ? 1 : magnitude_of(format->coded, in) / 448;
+    if (!format->latent) store_f32(bytes, scale);
+    fp8_values(format->coded, scale, in, bytes + fp8_begin(format));
+    encode_rope(format, in, bytes);
 }
 
 /* The least power of two that is not less than x and 1e-4. */
@@ -63,13 +66,12 @@ static float power_scale(float x) {
 
 static void encode_fp8_ds_mla(const RowFormat *format, const float *in, void *row) {
     unsigned char *bytes = row;
-    for (size_t i = 0; i < format->latent; i += DS_TILE) {
+    for (size_t i = 0; i < format->coded; i += DS_TILE) {
         const float scale = power_scale(magnitude_of(DS_TILE, in + i) / 448);
         store_f32(bytes + ds_scale_at(format, i), scale);
         fp8_values(DS_TILE, scale, in + i, bytes + i);
     }
-    for (size_t i = format->latent; i < format->n; i++)
-        store_u16(bytes + ds_rope_at(format, i), f32_to_bf16(in[i]));
+    encode_rope(format, in, bytes);
 }
 
 /* ---- whole numbers ---- */
@@ -87,18 +89,20 @@ static void int8_values(size_t n, float scale, const float *in, unsigned char *o
 
 static void encode_int8(const RowFormat *format, const float *in, void *row) {
     unsigned char *bytes = row;
-    const float scale = magnitude_of(format->n, in) / 127;
+    const float scale = magnitude_of(format->coded, in) / 127;
     store_f32(bytes, scale);
-    int8_values(format->n, scale, in, bytes + ROW_SCALE_BYTES);
+    int8_values(format->coded, scale, in, bytes + ROW_SCALE_BYTES);
+    encode_rope(format, in, bytes);
 }
 
 static void encode_q8_0(const RowFormat *format, const float *in, void *row) {
     unsigned char *group = row;
-    for (size_t i = 0; i < format->n; i += GROUP, group += Q8_0_BYTES) {
+    for (size_t i = 0; i < format->coded; i += GROUP, group += Q8_0_BYTES) {
         const float scale = magnitude_of(GROUP, in + i) / 127;
         store_u16(group, f16_scale(scale));
         int8_values(GROUP, scale, in + i, group + 2);
     }
+    encode_rope(format, in, row);
 }
 
 static void store_half_bytes(const float *q, unsigned char *out) {
@@ -108,7 +112,7 @@ static void store_half_bytes(const float *q, unsigned char *out) {
 
 static void encode_q4_0(const RowFormat *format, const float *in, void *row) {
     unsigned char *group = row;
-    for (size_t i = 0; i < format->n; i += GROUP, group += Q4_0_BYTES) {
+    for (size_t i = 0; i < format->coded; i += GROUP, group += Q4_0_BYTES) {
         const float *x = in + i;
         float extreme = 0, q[GROUP];
         for (size_t j = 0; j < GROUP; j++)
@@ -119,12 +123,13 @@ static void encode_q4_0(const RowFormat *format, const float *in, void *row) {
         store_u16(group, f16_scale(scale));
         store_half_bytes(q, group + 2);
     }
+    encode_rope(format, in, row);
 }
 
 /* Values are rounded against the scale and the least value as they are stored. */
 static void encode_int4(const RowFormat *format, const float *in, void *row) {
     unsigned char *group = row;
-    for (size_t i = 0; i < format->n; i += GROUP, group += INT4_BYTES) {
+    for (size_t i = 0; i < format->coded; i += GROUP, group += INT4_BYTES) {
         const float *x = in + i;
         float min = x[0], max = x[0], q[GROUP];
         for (size_t j = 0; j < GROUP; j++) min = fminf(min, x[j]), max = fmaxf(max, x[j]);
@@ -139,6 +144,7 @@ static void encode_int4(const RowFormat *format, const float *in, void *row) {
         store_u16(group + 2, finite ? least_bits : 0);
         store_half_bytes(q, group + 4);
     }
+    encode_rope(format, in, row);
 }
 
 void kernels_fill_ref_rows(Kernels *kernels) {

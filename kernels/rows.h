@@ -41,13 +41,14 @@ static inline void store_u16(unsigned char *p, uint16_t x) {
     memcpy(p, &x, sizeof x);
 }
 
-/* Of fp8_ds_mla: the scale of the tile that value i lies in, and value i of the rotated key, which
- * follows the scales. */
+/* The scale of the tile of fp8_ds_mla that value i lies in. */
 static inline size_t ds_scale_at(const RowFormat *format, size_t i) {
-    return format->latent + i / DS_TILE * sizeof(float);
+    return format->coded + i / DS_TILE * sizeof(float);
 }
-static inline size_t ds_rope_at(const RowFormat *format, size_t i) {
-    return ds_scale_at(format, format->latent) + 2 * (i - format->latent);
+
+/* Value i of those in bf16 behind the coded ones. */
+static inline size_t rope_value_at(const RowFormat *format, size_t i) {
+    return format->rope_at + 2 * (i - format->coded);
 }
 
 /* Where the values of an fp8 row begin: a latent has no scale before them. */
@@ -65,6 +66,8 @@ static inline float row_value(RowType type, const RowFormat *format, const unsig
                               size_t i) {
     const size_t group = i / GROUP, in_group = i % GROUP;
     const unsigned char *p;
+    if (type > ROW_F16 && i >= format->coded)
+        return bf16_to_f32(load_u16(row + rope_value_at(format, i)));
     switch (type) {
     case ROW_BF16:
         return bf16_to_f32(load_u16(row + 2 * i));
@@ -85,7 +88,6 @@ static inline float row_value(RowType type, const RowFormat *format, const unsig
         p = row + group * Q4_0_BYTES;
         return f16_to_f32(load_u16(p)) * (float)(half_byte(p + 2, in_group) - 8);
     case ROW_FP8_DS_MLA:
-        if (i >= format->latent) return bf16_to_f32(load_u16(row + ds_rope_at(format, i)));
         return load_f32(row + ds_scale_at(format, i)) * e4m3_to_f32(row[i]);
     default:
         return load_f32(row + 4 * i);

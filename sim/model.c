@@ -80,8 +80,8 @@ size_t cache_shape_bytes(const CacheShape *shape, KvType type) {
 static Status check_rows(const char *rows, RowFormat format, Error *err) {
     const char *misfit = row_format_misfit(format);
     if (!misfit) return OK;
-    const size_t width = format.type == ROW_FP8_DS_MLA && format.latent ? format.latent : format.n;
-    return fail(err, ERR_INPUT, "%s: %s; %s %zu", row_type_name(format.type), misfit, rows, width);
+    return fail(err, ERR_INPUT, "%s: %s; %s %zu", row_type_name(format.type), misfit, rows,
+                format.coded);
 }
 
 Status cache_shape_check(const CacheShape *shape, KvType type, Error *err) {

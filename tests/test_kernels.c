@@ -44,7 +44,7 @@ static size_t extent(size_t rows, size_t ld, size_t width) {
 static void check_scores(const Kernels *tier, const char *name, RowType type, size_t m, size_t n,
                          size_t d, bool whole) {
     const Kernels ref = kernels_select(0);
-    const RowFormat format = format_of(type, d, m % 2);
+    const RowFormat format = format_of(type, d, (m + n) % 3);
     const size_t ld_q = d + 3, ld_s = n + 2, stride = row_bytes(format) + 5;
     const size_t count = extent(m, ld_s, n);
     float *q = guarded(0, extent(m, ld_q, d) * sizeof(float));
@@ -72,7 +72,7 @@ static void check_scores(const Kernels *tier, const char *name, RowType type, si
 static void check_values(const Kernels *tier, const char *name, RowType type, size_t m, size_t n,
                          size_t d, bool whole) {
     const Kernels ref = kernels_select(0);
-    const RowFormat format = format_of(type, d, m % 2);
+    const RowFormat format = format_of(type, d, (m + n) % 3);
     const size_t ld_p = n + 3, ld_o = d + 2, stride = row_bytes(format) + 3;
     const size_t count = extent(m, ld_o, d);
     float *p = guarded(0, extent(m, ld_p, n) * sizeof(float));

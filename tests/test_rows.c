@@ -62,6 +62,11 @@ Test(codec, bytes_of_a_row_count_its_scales) {
     cr_assert_eq(row_bytes(row_format_latent(ROW_FP8_DS_MLA, 512, 64)), 656);
     cr_assert_eq(row_bytes(row_format_latent(ROW_FP8_DS_MLA, 256, 32)), 256 + 8 + 64);
     cr_assert_eq(row_bytes(row_format(ROW_F32, 0)), 0);
+    /* with the rotated key apart in bf16 */
+    cr_assert_eq(row_bytes(row_format_latent_rope(ROW_Q4_0, 512, 64)), 288 + 128);
+    cr_assert_eq(row_bytes(row_format_latent_rope(ROW_INT8, 512, 64)), 516 + 128);
+    cr_assert_eq(row_bytes(row_format_latent_rope(ROW_FP8, 448, 64)), 448 + 128);
+    cr_assert_eq(row_bytes(row_format_latent_rope(ROW_F32, 512, 64)), 2304);
 }
 
 Test(codec, formats_that_do_not_fit_say_why) {
@@ -240,9 +245,9 @@ FOR_EACH_SUBJECT(rows, bytes_and_floats_are_those_of_the_reference_at_every_leng
     float x[1100];
     for (int type = 0; type < ROW_TYPE_COUNT; type++)
         for (size_t l = 0; l < COUNT(lengths); l++)
-            for (int latent = 0; latent < 2; latent++)
+            for (size_t kind = 0; kind < 3; kind++)
                 for (int scale = -150; scale<128; scale += scale> - 20 && scale < 20 ? 3 : 13) {
-                    const RowFormat format = format_of((RowType)type, lengths[l], latent);
+                    const RowFormat format = format_of((RowType)type, lengths[l], kind);
                     for (size_t i = 0; i < format.n; i++) x[i] = ldexpf(draw(), scale);
                     check_row(&tier, subjects[*subject], format, x);
                 }
@@ -262,7 +267,8 @@ FOR_EACH_SUBJECT(rows, ties_zeros_and_equal_values_encode_as_in_the_reference) {
                 if (kind == 5) x[i] = i % 2 ? -0.0f : 0;
                 if (kind == 6) x[i] = i % 2 ? -0.0f : 4;
             }
-            check_row(&tier, subjects[*subject], format_of((RowType)type, 256, kind % 2), x);
+            check_row(&tier, subjects[*subject], format_of((RowType)type, 256, (size_t)kind % 3),
+                      x);
         }
 }
 
@@ -297,7 +303,7 @@ FOR_EACH_SUBJECT(rows, values_that_the_type_holds_come_back_as_they_were) {
     unsigned char row[5000];
     for (int type = 0; type < ROW_TYPE_COUNT; type++)
         for (size_t n = 0; n < 70; n++) {
-            const RowFormat format = format_of((RowType)type, n, n % 2);
+            const RowFormat format = format_of((RowType)type, n, n % 3);
             fill_exact(&format, x);
             encode(&tier, format, x, row);
             decode(&tier, format, format.n, row, back);

@@ -83,15 +83,15 @@ static inline void fill_floats(float *x, size_t n, bool whole) {
 }
 
 /* A format of a row that has at least d values: whole groups, tiles of 128 and a key behind them
- * for fp8_ds_mla; `latent` where fp8 is to be without scale. */
-static inline RowFormat format_of(RowType type, size_t d, bool latent) {
+ * for fp8_ds_mla. `kind` 0: of a head; 1: of a latent, fp8 without scale; 2: of a latent with the
+ * key in bf16. */
+static inline RowFormat format_of(RowType type, size_t d, size_t kind) {
     const bool groups = type == ROW_INT4 || type == ROW_Q8_0 || type == ROW_Q4_0;
-    if (type == ROW_FP8_DS_MLA) {
-        const size_t whole = d < 128 ? 128 : d / 128 * 128;
-        return row_format_latent(type, whole, d > whole ? d - whole : 3);
-    }
-    if (groups) return row_format(type, (d + 31) / 32 * 32);
-    return latent ? row_format_latent(type, d - d / 3, d / 3) : row_format(type, d);
+    const size_t unit = groups ? 32 : type == ROW_FP8_DS_MLA ? 128 : 1;
+    const size_t latent = d * 2 / 3 / unit * unit, whole = (d + unit - 1) / unit * unit;
+    if (type == ROW_FP8_DS_MLA) return row_format_latent(type, latent, d - latent);
+    if (kind == 2) return row_format_latent_rope(type, latent, d - latent);
+    return kind ? row_format_latent(type, whole, 0) : row_format(type, whole);
 }
 
 /* Values that the type holds exactly: small whole numbers, beside those that bring the scale of
@@ -99,6 +99,7 @@ static inline RowFormat format_of(RowType type, size_t d, bool latent) {
 static inline void fill_exact(const RowFormat *format, float *x) {
     for (size_t i = 0; i < format->n; i++) {
         x[i] = draw_whole();
+        if (i >= format->coded) continue;
         if (format->type == ROW_FP8 && !format->latent && i == 0) x[i] = 448;
         if (format->type == ROW_INT8 && i == 0) x[i] = 127;
         if (format->type == ROW_Q8_0 && i % 32 == 5) x[i] = -127;
