@@ -70,6 +70,20 @@ bool quantity_bytes(const char *text, uint64_t *out) {
     return true;
 }
 
+bool quantity_rate(const char *text, const char *unit, double *out) {
+    static const Unit prefixes[] = { { "", 1 },   { "k", 1e3 },  { "M", 1e6 },
+                                     { "G", 1e9 }, { "T", 1e12 }, { "P", 1e15 } };
+    char *end, prefix[2] = "";
+    double value, factor;
+    if (!isdigit((unsigned char)text[0]) || !decimal(text, &end, &value)) return false;
+    while (*end == ' ') end++;
+    if (strcmp(end, unit) != 0 && *end) prefix[0] = *end++;
+    if (strcmp(end, unit) != 0) return false;
+    if (!find_unit(prefixes, sizeof prefixes / sizeof *prefixes, prefix, &factor)) return false;
+    *out = value * factor;
+    return isfinite(*out);
+}
+
 /* 70272 as "70,272". */
 static void with_commas(uint64_t value, char *text, size_t size) {
     char plain[32];
