@@ -84,10 +84,10 @@ bool quantity_rate(const char *text, const char *unit, double *out) {
     return isfinite(*out);
 }
 
-/* 70272 as "70,272". */
-static void with_commas(uint64_t value, char *text, size_t size) {
+void quantity_format_count(double value, char *text, size_t size) {
     char plain[32];
-    const int digits = snprintf(plain, sizeof plain, "%llu", (unsigned long long)value);
+    const int digits =
+        snprintf(plain, sizeof plain, "%.0f", value > 0 ? fmin(floor(value), 1e18) : 0);
     size_t at = 0;
     for (int i = 0; i < digits && at + 2 < size; i++) {
         if (i && (digits - i) % 3 == 0) text[at++] = ',';
@@ -100,7 +100,7 @@ void quantity_format_bytes(double bytes, char *text, size_t size) {
     static const char *const units[] = { "MiB", "GiB", "TiB" };
     if (bytes < 1e6) {
         char number[32];
-        with_commas(bytes > 0 ? (uint64_t)bytes : 0, number, sizeof number);
+        quantity_format_count(bytes, number, sizeof number);
         snprintf(text, size, "%s B", number);
         return;
     }

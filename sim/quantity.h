@@ -21,6 +21,9 @@ bool quantity_real(const char *text, double *out);
  * false for anything else and for less than 0. */
 bool quantity_rate(const char *text, const char *unit, double *out);
 
+/* A count for people, rounded down, 0 for less: "70,272". */
+void quantity_format_count(double value, char *text, size_t size);
+
 /* Bytes for people: exact below a million ("70,272 B"), three digits above ("1.05 GiB"). */
 void quantity_format_bytes(double bytes, char *text, size_t size);
 
