@@ -109,6 +109,8 @@ double row_cost_state(const CacheKind *kind, const Engine *engine, size_t split)
     if (kind->keeps != KEEPS_STATE) return 0;
     const size_t heads = kind->state_heads ? kind->state_heads : 1;
     const double share = (double)ceil_div(heads, split) / (double)heads;
-    return share * ((double)kind->state_elements * engine->state_bytes +
+    const double element =
+        kind->state_element_bytes ? (double)kind->state_element_bytes : engine->state_bytes;
+    return share * ((double)kind->state_elements * element +
                     (double)kind->conv_elements * engine->conv_bytes);
 }

@@ -235,6 +235,10 @@ void json_append(Json *array, Json *value) {
     if (json_array_append_new(array, value) != 0) incomplete = true;
 }
 
+void json_append_string(Json *array, const char *value) {
+    json_append(array, json_string(value));
+}
+
 Status json_write(const Json *json, FILE *out, Error *err) {
     if (incomplete) return fail(err, ERR_MACHINE, "out of memory: the JSON document");
     if (json_dumpf(json, out, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) != 0)

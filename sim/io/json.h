@@ -51,6 +51,7 @@ void json_put_number(Json *object, const char *key, double value); /* null when 
 void json_put_whole(Json *object, const char *key, long long value);
 void json_put_bool(Json *object, const char *key, bool value);
 void json_append(Json *array, Json *value);
+void json_append_string(Json *array, const char *value);
 Json *json_new_string(const char *text);
 
 /* The document with a final newline, into a file, or on standard output. Errors: ERR_MACHINE. */
