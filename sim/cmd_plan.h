@@ -9,8 +9,8 @@
 typedef struct {
     Request request;
     Plan plan, scratch;
-    bool ledger;      /* print every line of the working */
-    bool has_users;   /* a trace was given */
+    bool ledger;    /* print every line of the working */
+    bool has_users; /* a trace was given */
     UsersHeld held;
     char trace_name[256];
 } Planned;

@@ -187,8 +187,7 @@ Status plan_print_json(Planned *planned, Error *err) {
         put_pool(json, plan);
         put_answers(json, planned);
     }
-    if (speed_known(plan))
-        put_speed(json, plan, fmax(1, fmin(plan->max_sequences, 1 << 20)));
+    if (speed_known(plan)) put_speed(json, plan, fmax(1, fmin(plan->max_sequences, 1 << 20)));
     if (planned->has_users) put_users(json, planned);
     for (size_t i = 0; i < r->notes; i++) json_append_string(notes, r->note[i]);
     json_put(json, "notes", notes);

@@ -34,26 +34,40 @@ static void print_head(const Planned *planned) {
     printf("; %s tokens each, cache in %s, engine %s\n\n", context, type, r->engine.name);
 }
 
-static void print_answer(const Planned *planned) {
-    const Plan *plan = &planned->plan;
-    static const char *const binds[] = {
-        "", "weights and reserve leave no memory for a cache",
-        "the pool is smaller than the cache of one user", "memory of the cache"
-    };
-    char users[32], tokens[32], longest[32], limit[32];
-    const double asked = (double)plan->input.sequences;
-    printf("  users at once     %-12s exact; binds: %s\n",
-           count_text(plan->max_sequences, users), binds[plan->binds]);
-    printf("  tokens cached     %-12s in %s blocks%s\n", count_text(plan->cache_tokens, tokens),
-           count_text(plan->blocks, limit),
-           plan->input.deployment.dp > 1 ? " of each data-parallel rank" : "");
-    const size_t most = plan_longest_context(plan, asked, (size_t)1 << 32);
-    count_text((double)most, longest);
-    count_text((double)plan->input.model->longest_tokens, limit);
-    const bool beyond = plan->input.model->longest_tokens &&
-                        most > plan->input.model->longest_tokens;
-    printf("  longest context   %-12s for %.0f user%s%s%s\n", longest, asked, asked == 1 ? "" : "s",
-           beyond ? "; the model's limit is " : "", beyond ? limit : "");
+static void print_binding(const Plan *plan) {
+    const size_t copies = answers_copies(plan);
+    switch (plan->binds) {
+    case BINDS_WEIGHTS:
+        printf("weights and reserve leave no memory for a cache");
+        break;
+    case BINDS_SEQUENCE:
+        printf("the cache of one is larger than the pool");
+        break;
+    default:
+        printf("cache memory");
+    }
+    if (plan->binds != BINDS_WEIGHTS && copies > 1)
+        printf(", of which %zu GPUs hold the same", copies);
+    printf("\n");
+}
+
+static void print_answer(const Plan *plan) {
+    char users[32], tokens[32], longest[32], limit[32], blocks[32];
+    const size_t sequences = plan->input.sequences;
+    /* the reserve for activations is modelled, and so is what it leaves */
+    const char *kind = plan->input.hardware && !plan->input.kv_pool_bytes ? "modelled" : "exact";
+    printf("  users at once     %-11s %s; bound by ", count_text(plan->max_sequences, users), kind);
+    print_binding(plan);
+    printf("  tokens cached     %-11s %s; in %s blocks of %.0f%s\n",
+           count_text(plan->cache_tokens, tokens), kind, count_text(plan->blocks, blocks),
+           plan->block_tokens, plan->input.deployment.dp > 1 ? ", a data-parallel rank" : "");
+    const size_t most = plan_longest_context(plan, (double)sequences, (size_t)1 << 32);
+    const size_t own = plan->input.model->longest_tokens;
+    printf("  longest context   %-11s %s; for %zu user%s", count_text((double)most, longest), kind,
+           sequences, sequences == 1 ? "" : "s");
+    if (own && most > own)
+        printf(", where the model's limit is %s", count_text((double)own, limit));
+    printf("\n");
 }
 
 static void print_speed(const Plan *plan) {
@@ -61,19 +75,20 @@ static void print_speed(const Plan *plan) {
     const double users = fmin(plan->max_sequences, 1 << 20);
     const StepTime decode = speed_decode(plan, users, plan->input.context_tokens);
     const StepTime prefill = speed_prefill(plan, plan->input.context_tokens);
-    char count[32];
-    printf("  decode, %s users%*s%.3g to %.3g ms a step: %.3g to %.3g tokens/s a user, %.3g to %.3g "
-           "in all; modelled\n",
-           count_text(users, count), (int)(4 - (int)strlen(count) > 1 ? 4 - (int)strlen(count) : 1), "",
-           decode.seconds.low * 1e3, decode.seconds.high * 1e3, 1 / decode.seconds.high,
-           1 / decode.seconds.low, users / decode.seconds.high, users / decode.seconds.low);
+    char count[32], low[32], high[32];
+    printf("  decode            %.3g to %.3g ms a step of %s users: %.3g to %.3g tokens/s each,\n"
+           "                    %s to %s tokens/s in all; modelled\n",
+           decode.seconds.low * 1e3, decode.seconds.high * 1e3, count_text(users, count),
+           1 / decode.seconds.high, 1 / decode.seconds.low,
+           count_text(users / decode.seconds.high, low),
+           count_text(users / decode.seconds.low, high));
     const double batch = speed_compute_bound_batch(plan, plan->input.context_tokens, 1 << 20);
-    printf("  prefill, one      %.3g to %.3g s to the first token; ", prefill.seconds.low,
+    printf("  prefill           %.3g to %.3g s to the first token; ", prefill.seconds.low,
            prefill.seconds.high);
     if (batch > 0)
-        printf("decode is bound by compute from %.0f users; modelled\n", batch);
+        printf("decode is compute-bound from %s users; modelled\n", count_text(batch, count));
     else
-        printf("decode is bound by memory at any batch; modelled\n");
+        printf("decode never compute-bound; modelled\n");
 }
 
 static void print_lines(const Ledger *ledger) {
@@ -121,11 +136,12 @@ static void print_bytes(const Plan *plan) {
 static void print_users(const Planned *planned) {
     const UsersHeld *h = &planned->held;
     char users[32], median[32], longest[32], mean[32], p95[32], most[32];
-    printf("  users of a trace  %s at once in %g of 100 draws (half: %s; all at their longest: %s)\n"
-           "                    contexts: mean %s, 95 of 100 within %s, longest %s tokens\n",
-           count_text(h->users, users), h->percentile, count_text(h->users_median, median),
-           count_text(h->users_at_longest, longest), count_text(h->mean_tokens, mean),
-           count_text(h->p95_tokens, p95), count_text(h->longest_tokens, most));
+    printf(
+        "  users of a trace  %s at once in %g of 100 draws (half: %s; all at their longest: %s)\n"
+        "                    contexts: mean %s, 95 of 100 within %s, longest %s tokens\n",
+        count_text(h->users, users), h->percentile, count_text(h->users_median, median),
+        count_text(h->users_at_longest, longest), count_text(h->mean_tokens, mean),
+        count_text(h->p95_tokens, p95), count_text(h->longest_tokens, most));
 }
 
 static void print_changes(Planned *planned) {
@@ -134,10 +150,10 @@ static void print_changes(Planned *planned) {
     const double users = (double)plan->input.sequences;
     const size_t count = answers_changes(plan, users, changes, &planned->scratch);
     if (!count) return;
-    printf("\n  what would hold more, best first\n");
+    printf("\n  users   with              what would change, best first\n");
     for (size_t i = 0; i < count && i < CHANGES_SHOWN; i++) {
         char fit[32];
-        printf("  %10s users  %-18s %s; costs %s\n", count_text(changes[i].sequences, fit),
+        printf("  %-7s %-16s %s, for %s\n", count_text(changes[i].sequences, fit),
                changes[i].options, changes[i].text, changes[i].price);
     }
 }
@@ -146,7 +162,7 @@ void plan_print_text(Planned *planned) {
     const Request *r = &planned->request;
     const Plan *plan = &planned->plan;
     print_head(planned);
-    if (plan->has_pool) print_answer(planned);
+    if (plan->has_pool) print_answer(plan);
     print_speed(plan);
     if (planned->has_users) print_users(planned);
     if (plan->has_pool) print_memory(plan);

@@ -71,7 +71,7 @@ bool quantity_bytes(const char *text, uint64_t *out) {
 }
 
 bool quantity_rate(const char *text, const char *unit, double *out) {
-    static const Unit prefixes[] = { { "", 1 },   { "k", 1e3 },  { "M", 1e6 },
+    static const Unit prefixes[] = { { "", 1 },    { "k", 1e3 },  { "M", 1e6 },
                                      { "G", 1e9 }, { "T", 1e12 }, { "P", 1e15 } };
     char *end, prefix[2] = "";
     double value, factor;

@@ -17,8 +17,8 @@ bool quantity_bytes(const char *text, uint64_t *out);
 /* A finite decimal number. */
 bool quantity_real(const char *text, double *out);
 
-/* A rate: a number, a prefix of ten (k, M, G, T, P or none) and the unit: "4800GB/s" for unit "B/s".
- * false for anything else and for less than 0. */
+/* A rate: a number, a prefix of ten (k, M, G, T, P or none) and the unit: "4800GB/s" for unit
+ * "B/s". false for anything else and for less than 0. */
 bool quantity_rate(const char *text, const char *unit, double *out);
 
 /* A count for people, rounded down, 0 for less: "70,272". */

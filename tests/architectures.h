@@ -60,8 +60,7 @@ static inline Architecture architecture_alike(const char *name, size_t layers, C
 }
 
 static inline Architecture deepseek_v3(void) {
-    Architecture a =
-        architecture_alike("DeepSeek-V3", 61, kind_latent(128, 512, 64, 128, 128));
+    Architecture a = architecture_alike("DeepSeek-V3", 61, kind_latent(128, 512, 64, 128, 128));
     a.hidden = 7168;
     a.kind[0].q_lora_rank = 1536;
     a.kind[0].parameters = 187.1e6;

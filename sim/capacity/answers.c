@@ -6,8 +6,7 @@
 
 enum { NODE_GPUS = 8 };
 
-/* Ranks that hold the same rows: of a latent all of tp, of heads what tp exceeds them by. */
-static size_t copies(const Plan *plan) {
+size_t answers_copies(const Plan *plan) {
     const Deployment *d = &plan->input.deployment;
     size_t least = d->tp / d->dcp;
     for (size_t i = 0; i < plan->whole.count; i++) {
@@ -70,22 +69,20 @@ static void try_layout(Search *search, Deployment asked, const char *text, const
 
 static void try_layouts(Search *search) {
     const Deployment d = search->plan->input.deployment;
-    const size_t times = copies(search->plan);
+    const size_t times = answers_copies(search->plan);
     char text[CHANGE_TEXT], options[CHANGE_TEXT];
     if (times > 1) {
         const size_t dcp = d.dcp * times;
-        snprintf(text, sizeof text, "decode context parallelism %zu: its copies hold other tokens",
-                 times);
+        snprintf(text, sizeof text, "the %zu copies split the tokens (DCP)", times);
         snprintf(options, sizeof options, "--dcp %zu", dcp);
         try_layout(search, (Deployment){ d.gpus, d.tp, d.dp, dcp, d.pp, d.ep }, text, options,
-                   "an exchange of partial results a layer");
+                   "an exchange a layer");
     }
     if (d.tp > 1) {
-        snprintf(text, sizeof text, "data-parallel attention: %zu ranks with requests of their own",
-                 d.dp * d.tp);
+        snprintf(text, sizeof text, "%zu ranks with their own users (DP attention)", d.dp * d.tp);
         snprintf(options, sizeof options, "--dp %zu --tp 1", d.dp * d.tp);
         try_layout(search, (Deployment){ .gpus = d.gpus, .dp = d.dp * d.tp, .tp = 1, .pp = d.pp },
-                   text, options, "attention weights on every GPU");
+                   text, options, "whole weights on each");
     }
 }
 
@@ -94,7 +91,7 @@ static void try_type(Search *search) {
     Change change = { .input = search->plan->input,
                       .text = "fp8 cache",
                       .options = "--kv-dtype fp8",
-                      .price = "rounding of rows to 8 bits" };
+                      .price = "rows rounded to 8 bits" };
     if (type.k != ROW_F32 && type.k != ROW_BF16 && type.k != ROW_F16) return;
     change.input.type = kv_type(ROW_FP8);
     try_change(search, change);
@@ -116,14 +113,14 @@ static void try_gpus(Search *search) {
         change.input.deployment.gpus *= 2;
         change.input.deployment.dp *= 2;
         if (change.input.deployment.ep > 1) change.input.deployment.ep *= 2;
-        snprintf(change.text, sizeof change.text, "twice the GPUs, as data parallel ranks");
+        snprintf(change.text, sizeof change.text, "twice the GPUs, as data-parallel ranks");
     }
     snprintf(change.options, sizeof change.options, "--gpus %zu", change.input.deployment.gpus);
     try_change(search, change);
 }
 
 static void try_context(Search *search) {
-    Change change = { .input = search->plan->input, .price = "what is beyond it" };
+    Change change = { .input = search->plan->input, .price = "what is beyond" };
     size_t tokens = plan_longest_context(search->plan, search->users, change.input.context_tokens);
     if (tokens == 0 || tokens >= change.input.context_tokens)
         tokens = change.input.context_tokens / 2;

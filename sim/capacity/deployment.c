@@ -34,8 +34,7 @@ static Status share_gpus(Deployment *d, Error *err) {
 
 Status deployment_resolve(Deployment *out, Deployment d, const Architecture *model, Error *err) {
     TRY(share_gpus(&d, err));
-    if (d.gpus > GPUS_MOST)
-        return fail(err, ERR_INPUT, "%zu GPUs: at most %d", d.gpus, GPUS_MOST);
+    if (d.gpus > GPUS_MOST) return fail(err, ERR_INPUT, "%zu GPUs: at most %d", d.gpus, GPUS_MOST);
     d.dcp = or_one(d.dcp);
     if (d.tp % d.dcp)
         return fail(err, ERR_INPUT, "--dcp %zu: must divide tp, which is %zu", d.dcp, d.tp);
@@ -122,11 +121,11 @@ StageWeights deployment_weights(const Architecture *model, const Deployment *d,
         expert_share = (double)ceil_div(model->experts, d->ep) / (double)model->experts /
                        (double)(d->tp > d->ep ? d->tp / d->ep : 1);
     double bytes[WEIGHT_PARTS];
-    for (int p = 0; p < WEIGHT_PARTS; p++)
-        bytes[p] = architecture_part_bytes(model, (WeightPart)p);
+    for (int p = 0; p < WEIGHT_PARTS; p++) bytes[p] = architecture_part_bytes(model, (WeightPart)p);
     StageWeights w = { .total = 0 };
     const bool tied = model->parameters.part[PART_HEAD] <= 0;
-    if (stage->embedding || (stage->head && tied)) w.part[PART_EMBEDDING] = bytes[PART_EMBEDDING] / tp;
+    if (stage->embedding || (stage->head && tied))
+        w.part[PART_EMBEDDING] = bytes[PART_EMBEDDING] / tp;
     if (stage->head) w.part[PART_HEAD] = bytes[PART_HEAD] / tp;
     w.part[PART_ATTENTION] = attention_bytes(model, stage, d->tp);
     w.part[PART_DENSE_MLP] = of_layers(bytes[PART_DENSE_MLP], stage->dense, dense) / tp;

@@ -14,17 +14,24 @@
       AT(name.rule),                                                                               \
       .choices = { "window", "all", "share" } },                                                   \
         { .key = #name ".less", .type = RECORD_COUNT, AT(name.less), .most = 1 },                  \
-        { .key = #name ".batch_tokens", .type = RECORD_COUNT, AT(name.batch_tokens),               \
+        { .key = #name ".batch_tokens",                                                            \
+          .type = RECORD_COUNT,                                                                    \
+          AT(name.batch_tokens),                                                                   \
           .most = 1 << 24 },                                                                       \
         { .key = #name ".extra_blocks", .type = RECORD_COUNT, AT(name.extra_blocks), .most = 16 }, \
-        { .key = #name ".share", .type = RECORD_REAL, AT(name.share), .most = 1 }
+    {                                                                                              \
+        .key = #name ".share", .type = RECORD_REAL, AT(name.share), .most = 1                      \
+    }
 
 static const RecordRow rows[] = {
     { .key = "title", .type = RECORD_TEXT, AT(title), .required = true },
     { .key = "version", .type = RECORD_TEXT, AT(version), .required = true },
     { .key = "source", .type = RECORD_TEXT, AT(source), .required = true },
     { .key = "block_tokens", .type = RECORD_COUNT, AT(block_tokens), .least = 1, .most = 1 << 16 },
-    { .key = "latent_block_tokens", .type = RECORD_COUNT, AT(latent_block_tokens), .most = 1 << 16 },
+    { .key = "latent_block_tokens",
+      .type = RECORD_COUNT,
+      AT(latent_block_tokens),
+      .most = 1 << 16 },
     { .key = "null_blocks", .type = RECORD_COUNT, AT(null_blocks), .most = 16 },
     { .key = "padding_tokens", .type = RECORD_COUNT, AT(padding_tokens), .most = 1 << 16 },
     { .key = "latent", .type = RECORD_CHOICE, AT(latent), .choices = { "latent", "materialised" } },

@@ -46,12 +46,12 @@ typedef struct {
     int groups; /* GroupRule */
     double group_slack;
     double state_bytes, conv_bytes; /* of an element of a linear layer's state and tail */
-    bool state_paged;               /* blocks are made as large as the state, which is padded to one */
-    bool dcp_limited;               /* can split the tokens of limited layers over ranks */
-    bool dcp_copies_only;           /* splits tokens only where heads would be copied */
-    double utilization;             /* of device memory, by default */
-    size_t batch_tokens;            /* of a step of prefill: what activations are sized by */
-    uint64_t runtime_bytes;         /* a device's runtime, libraries and graphs: an allowance */
+    bool state_paged;       /* blocks are made as large as the state, which is padded to one */
+    bool dcp_limited;       /* can split the tokens of limited layers over ranks */
+    bool dcp_copies_only;   /* splits tokens only where heads would be copied */
+    double utilization;     /* of device memory, by default */
+    size_t batch_tokens;    /* of a step of prefill: what activations are sized by */
+    uint64_t runtime_bytes; /* a device's runtime, libraries and graphs: an allowance */
 } Engine;
 
 /* Reads configs/engines/<name>.yaml. Errors: ERR_INPUT with the nearest right name, or the place in

@@ -16,7 +16,8 @@ enum { DEVICES_MOST = 1 << 16 };
 #define PEAK(name, rate)                                                                           \
     { .key = "peaks." name, .type = RECORD_RATE, AT(flops[rate]), .unit = "FLOPS" }
 
-#define SOURCE(name, figure) { .key = "sources." name, .type = RECORD_TEXT, AT(source[figure]) }
+#define SOURCE(name, figure)                                                                       \
+    { .key = "sources." name, .type = RECORD_TEXT, AT(source[figure]) }
 
 #define EFFICIENCY(name, share)                                                                    \
     { .key = "efficiency." name ".low",                                                            \
@@ -29,14 +30,18 @@ enum { DEVICES_MOST = 1 << 16 };
           AT(efficiency[share].high),                                                              \
           .least = 0.001,                                                                          \
           .most = 1.5 },                                                                           \
-        { .key = "efficiency." name ".source",                                                     \
-          .type = RECORD_TEXT,                                                                     \
-          AT(efficiency[share].source) }
+    {                                                                                              \
+        .key = "efficiency." name ".source", .type = RECORD_TEXT, AT(efficiency[share].source)     \
+    }
 
 static const RecordRow rows[] = {
     { .key = "name", .type = RECORD_TEXT, AT(name), .required = true },
     { .key = "also", .type = RECORD_TEXT, AT(also) },
-    { .key = "memory", .type = RECORD_BYTES, AT(memory_bytes), .least = 1, .most = 0x1p53,
+    { .key = "memory",
+      .type = RECORD_BYTES,
+      AT(memory_bytes),
+      .least = 1,
+      .most = 0x1p53,
       .required = true },
     { .key = "usable_memory", .type = RECORD_BYTES, AT(usable_bytes), .least = 1, .most = 0x1p53 },
     { .key = "memory_bandwidth", .type = RECORD_RATE, AT(bandwidth_bytes_s), .unit = "B/s" },
@@ -79,8 +84,8 @@ static Status check(Hardware *h, const char *path, Error *err) {
                            [FIGURE_LINK] = { "link", h->link_bytes_s > 0 } };
     for (int f = 0; f < FIGURES; f++)
         if (figures[f].given && !h->source[f][0])
-            return fail_at(err, path, 0, 0, "sources.%s must be given where %s is",
-                           figures[f].name, figures[f].name);
+            return fail_at(err, path, 0, 0, "sources.%s must be given where %s is", figures[f].name,
+                           figures[f].name);
     for (int s = 0; s < SHARES; s++)
         if (h->efficiency[s].low > h->efficiency[s].high)
             return fail_at(err, path, 0, 0, "an efficiency's low is above its high: %g, %g",

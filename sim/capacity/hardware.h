@@ -28,7 +28,14 @@ typedef struct {
 } Efficiency;
 
 /* What a file gives sources for. */
-typedef enum { FIGURE_MEMORY, FIGURE_USABLE, FIGURE_BANDWIDTH, FIGURE_PEAKS, FIGURE_LINK, FIGURES } Figure;
+typedef enum {
+    FIGURE_MEMORY,
+    FIGURE_USABLE,
+    FIGURE_BANDWIDTH,
+    FIGURE_PEAKS,
+    FIGURE_LINK,
+    FIGURES
+} Figure;
 
 typedef struct {
     char name[64];            /* as people write it */

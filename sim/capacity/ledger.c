@@ -44,8 +44,8 @@ static void describe_reach(const CacheKind *kind, size_t tokens, char *text, siz
     else if (kind->reach == REACH_ALL)
         snprintf(text, size, "%s tokens", all);
     else
-        snprintf(text, size, "min(%s %s, %s) tokens", kind->reach == REACH_WINDOW ? "window" : "chunk",
-                 window, all);
+        snprintf(text, size, "min(%s %s, %s) tokens",
+                 kind->reach == REACH_WINDOW ? "window" : "chunk", window, all);
 }
 
 static void add_logical(Ledger *ledger, const Plan *plan, size_t i, double bytes) {
@@ -75,8 +75,9 @@ static void add_layout(Ledger *ledger, const Plan *plan, size_t i, double bytes)
             kind->heads, key, plan->input.engine->value_padded ? key : kind->mla_value_dim,
             plan->input.engine->value_padded ? ", the value padded to its key" : "");
     } else if (index > 0) {
-        add(ledger, "layout", bytes, "scales of rows, and an index key of %zu in %.0f B beside each",
-            kind->index_dim, index);
+        add(ledger, "layout", bytes,
+            "scales of rows, and an index key of %zu in %.0f B beside each", kind->index_dim,
+            index);
     } else {
         add(ledger, "layout", bytes, "scales and metadata of rows");
     }
@@ -87,7 +88,9 @@ static void add_window(Ledger *ledger, const Plan *plan, size_t i, double bytes)
     const CacheKind *kind = plan->whole.part[i].kind;
     const LimitedReserve *r = kind->reach == REACH_WINDOW ? &engine->window : &engine->chunk;
     switch ((LimitedRule)r->rule) {
-    case LIMITED_ALL: add(ledger, "window", bytes, "every token is kept"); break;
+    case LIMITED_ALL:
+        add(ledger, "window", bytes, "every token is kept");
+        break;
     case LIMITED_SHARE:
         add(ledger, "window", bytes, "a pool of %g of the full layers' tokens", r->share);
         break;
@@ -104,8 +107,9 @@ static void add_groups(Ledger *ledger, const Plan *plan, double bytes) {
         groups += pages->part[i].groups;
         caches += pages->part[i].caches;
     }
-    add(ledger, "groups", bytes, "%zu groups of %zu layers: %zu slots hold nothing; pages of one size",
-        groups, pages->group_size, groups * pages->group_size - caches);
+    add(ledger, "groups", bytes,
+        "%zu groups of %zu layers: %zu slots hold nothing; pages of one size", groups,
+        pages->group_size, groups * pages->group_size - caches);
 }
 
 void ledger_cache(Ledger *ledger, const Plan *plan) {
@@ -129,8 +133,7 @@ void ledger_cache(Ledger *ledger, const Plan *plan) {
     add_groups(ledger, plan, grouped);
     char layout[96];
     answers_layout_text(&plan->input.deployment, layout, sizeof layout);
-    add(ledger, "copies", plan->deployment - plan->bytes.reserved,
-        "%s: %s", layout,
+    add(ledger, "copies", plan->deployment - plan->bytes.reserved, "%s: %s", layout,
         plan->deployment > plan->bytes.reserved ? "what is not split lies on every rank"
                                                 : "rounding falls otherwise on each stage");
 }

@@ -55,7 +55,7 @@ static Status add_kind(RankPages *pages, const CacheKind *kind, KvType type, con
     *part = (KindPages){ .kind = kind, .caches = caches, .split_tokens = state ? 1 : share->dcp };
     part->row = row_cost(kind, engine, type, share->tp / share->dcp);
     part->state_bytes = row_cost_state(kind, engine, share->tp);
-    part->block_tokens = block_tokens ? block_tokens
+    part->block_tokens = block_tokens                            ? block_tokens
                          : latent && engine->latent_block_tokens ? engine->latent_block_tokens
                                                                  : engine->block_tokens;
     pages->any_full |= is_full(kind);
@@ -167,10 +167,12 @@ size_t pages_reserved_tokens(const RankPages *pages, size_t part, size_t tokens)
     const LimitedReserve *limited = limited_of(pages, kind);
     const size_t window = kind->window - least(limited->less, kind->window) + limited->batch_tokens;
     switch ((LimitedRule)limited->rule) {
-    case LIMITED_ALL: return tokens;
+    case LIMITED_ALL:
+        return tokens;
     case LIMITED_SHARE:
         return pages->any_full ? (size_t)ceil(limited->share * (double)tokens) : tokens;
-    default: return least(window, tokens);
+    default:
+        return least(window, tokens);
     }
 }
 

@@ -16,8 +16,8 @@
 
 /* What a rank is of its deployment. */
 typedef struct {
-    size_t tp;  /* ranks that split heads */
-    size_t dcp; /* of them, ranks that split tokens instead; divides tp */
+    size_t tp;            /* ranks that split heads */
+    size_t dcp;           /* of them, ranks that split tokens instead; divides tp */
     const size_t *caches; /* of each kind of the model that lie on this rank's stage */
 } RankShare;
 

@@ -9,8 +9,7 @@ static double ceil_share(size_t n, size_t ranks) {
     return ceil((double)n / (double)ranks);
 }
 
-double plan_activation_bytes(const Architecture *model, const Engine *engine,
-                             const Deployment *d) {
+double plan_activation_bytes(const Architecture *model, const Engine *engine, const Deployment *d) {
     const double tokens = (double)engine->batch_tokens, tp = (double)d->tp;
     const double dense = 2 * (double)model->dense_intermediate / tp;
     const double routed = (double)model->experts_per_token *
@@ -33,8 +32,8 @@ static Status share_caches(Plan *plan, Error *err) {
     deployment_stages(in->model, d, in->draft, plan->stages);
     for (size_t s = 0; s < d->pp; s++) {
         const RankShare share = { .tp = d->tp, .dcp = d->dcp, .caches = plan->stages[s].caches };
-        TRY(pages_of_rank(&plan->rank[s], in->model, in->engine, in->type, &share,
-                          in->block_tokens, err));
+        TRY(pages_of_rank(&plan->rank[s], in->model, in->engine, in->type, &share, in->block_tokens,
+                          err));
     }
     return OK;
 }
@@ -44,9 +43,9 @@ static void count_caches(Plan *plan) {
     const Deployment *d = &in->deployment;
     const double sequences = (double)in->sequences;
     const SequenceBytes one = pages_sequence(&plan->whole, in->context_tokens);
-    plan->bytes = (SequenceBytes){ one.logical * sequences, one.layout * sequences,
-                                   one.rounded * sequences, one.windowed * sequences,
-                                   one.reserved * sequences };
+    plan->bytes =
+        (SequenceBytes){ one.logical * sequences, one.layout * sequences, one.rounded * sequences,
+                         one.windowed * sequences, one.reserved * sequences };
     plan->growth = pages_growth(&plan->whole, in->context_tokens);
     plan->per_gpu = plan->deployment = plan->growth_per_gpu = 0;
     for (size_t s = 0; s < d->pp; s++) {
@@ -62,10 +61,9 @@ static void count_caches(Plan *plan) {
 
 static PlanMemory stage_memory(const Plan *plan, size_t stage) {
     const PlanInput *in = &plan->input;
-    PlanMemory m = {
-        .weights = deployment_weights(in->model, &in->deployment, &plan->stages[stage]).total,
-        .pool = (double)in->kv_pool_bytes
-    };
+    PlanMemory m = { .weights =
+                         deployment_weights(in->model, &in->deployment, &plan->stages[stage]).total,
+                     .pool = (double)in->kv_pool_bytes };
     if (!in->hardware) return m;
     m.usable = (double)in->hardware->usable_bytes;
     m.used = m.usable * (in->utilization > 0 ? in->utilization : in->engine->utilization);
@@ -102,8 +100,8 @@ static double printed_tokens(const Plan *plan, const RankPages *pages) {
     bool alike = true;
     for (size_t i = 0; i < pages->count; i++) {
         groups += (double)pages->part[i].groups;
-        alike &= pages->part[i].kind->keeps != KEEPS_STATE &&
-                 pages->part[i].kind->reach == REACH_ALL;
+        alike &=
+            pages->part[i].kind->keeps != KEEPS_STATE && pages->part[i].kind->reach == REACH_ALL;
     }
     const double tokens = (double)(pages->block_tokens * plan->input.deployment.dcp);
     if (groups > 0) return floor(plan->blocks / groups) * tokens;
@@ -132,7 +130,7 @@ static void count_sequences(Plan *plan) {
         plan->blocks_per_sequence > 0 ? plan->blocks / plan->blocks_per_sequence : INFINITY;
     plan->cache_tokens = printed_tokens(plan, pages);
     plan->max_sequences = plan_sequences(plan, in->context_tokens);
-    plan->binds = plan->memory.pool <= 0     ? BINDS_WEIGHTS
+    plan->binds = plan->memory.pool <= 0    ? BINDS_WEIGHTS
                   : plan->max_sequences < 1 ? BINDS_SEQUENCE
                                             : BINDS_CACHE;
 }

@@ -29,8 +29,8 @@ typedef enum {
 
 /* Memory of a GPU of the stage that binds. */
 typedef struct {
-    double usable;     /* as the device reports */
-    double used;       /* the share of it that the engine takes */
+    double usable; /* as the device reports */
+    double used;   /* the share of it that the engine takes */
     double weights;
     double activation; /* of a step of the engine's batch; modelled */
     double runtime;    /* the engine's allowance */
@@ -39,9 +39,9 @@ typedef struct {
 
 typedef struct {
     PlanInput input;
-    SequenceBytes bytes; /* of all sequences, on one device that held everything */
-    double per_gpu;      /* reserved on the fullest GPU */
-    double deployment;   /* reserved on all GPUs together */
+    SequenceBytes bytes;           /* of all sequences, on one device that held everything */
+    double per_gpu;                /* reserved on the fullest GPU */
+    double deployment;             /* reserved on all GPUs together */
     double growth, growth_per_gpu; /* bytes a token at the margin: of one sequence; on the GPU */
     double weight_bytes, weight_bytes_per_gpu;
     bool has_pool;
@@ -49,7 +49,8 @@ typedef struct {
     double blocks, block_tokens, blocks_per_sequence; /* of the stage that binds */
     double cache_tokens;  /* what an engine would print for one data-parallel rank */
     double concurrency;   /* blocks over those of one sequence, a fraction */
-    double max_sequences; /* whole ones, in all data-parallel ranks; INFINITY where they cost nothing */
+    double max_sequences; /* whole ones, in all data-parallel ranks; INFINITY where they cost
+                             nothing */
     Binds binds;
     size_t binding_stage;
     RankPages whole; /* as if one device held everything */

@@ -139,11 +139,14 @@ void request_note(Request *r, const Plan *plan, const RequestText *text) {
     if (r->model.longest_tokens && r->input.context_tokens > r->model.longest_tokens)
         note(r, "the model's own limit is %zu tokens", r->model.longest_tokens);
     note_kinds(r);
+    if (r->input.hardware && plan->weight_bytes <= 0)
+        note(r, "the weights of this model are not known: their memory is counted as cache");
     if (r->model.draft_layers && !r->input.draft)
-        note(r, "%zu MTP or draft layers are in weight_bytes but not loaded; --draft loads them",
+        note(r, "%zu MTP layer(s) are in weight_bytes but not loaded; --draft loads them",
              r->model.draft_layers);
     if (d->dp > 1)
-        note(r, "blocks, cache_tokens and concurrency are of one of %zu data-parallel ranks", d->dp);
+        note(r, "blocks, cache_tokens and concurrency are of one of %zu data-parallel ranks",
+             d->dp);
     if (d->ep > 1 && !text->ep)
         note(r, "experts are spread over all %zu ranks (ep); --ep 1 copies them", d->ep);
     if (plan->has_pool && r->engine.null_blocks)

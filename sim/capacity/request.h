@@ -19,7 +19,7 @@ typedef struct {
     Architecture model;
     Engine engine;
     Hardware hardware;
-    size_t devices; /* of the hardware as it was named: 8 of "8xH200" */
+    size_t devices;  /* of the hardware as it was named: 8 of "8xH200" */
     PlanInput input; /* points into this struct: do not copy */
     char note[NOTES_MOST][NOTE_SIZE];
     size_t notes;

@@ -8,12 +8,16 @@ static size_t ceil_div(size_t a, size_t b) {
 /* Bytes of n values without scales: int4 and q4_0 half a byte, f32 four. */
 static double plain_bytes(RowType type, size_t n) {
     switch (type) {
-    case ROW_F32: return 4.0 * (double)n;
+    case ROW_F32:
+        return 4.0 * (double)n;
     case ROW_BF16:
-    case ROW_F16: return 2.0 * (double)n;
+    case ROW_F16:
+        return 2.0 * (double)n;
     case ROW_INT4:
-    case ROW_Q4_0: return 0.5 * (double)n;
-    default: return (double)n;
+    case ROW_Q4_0:
+        return 0.5 * (double)n;
+    default:
+        return (double)n;
     }
 }
 
@@ -45,8 +49,8 @@ static RowFormat key_format(const CacheKind *kind, KvType type) {
 
 static RowFormat value_format(const CacheKind *kind, const Engine *engine, KvType type) {
     if (kind->keeps != KEEPS_LATENT) return row_format(type.v, kind->value_dim);
-    return row_format(type.v, engine->value_padded ? kind->nope_dim + kind->rope_dim
-                                                   : kind->mla_value_dim);
+    return row_format(type.v,
+                      engine->value_padded ? kind->nope_dim + kind->rope_dim : kind->mla_value_dim);
 }
 
 const char *row_cost_misfit(const CacheKind *kind, const Engine *engine, KvType type) {

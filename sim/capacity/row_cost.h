@@ -9,8 +9,8 @@
 
 typedef struct {
     double logical; /* the values alone at their type's width; MLA: C + R of them */
-    double layout;  /* as the engine stores them: scales, index keys, padded or materialised heads */
-    double index;   /* of layout: the index key */
+    double layout; /* as the engine stores them: scales, index keys, padded or materialised heads */
+    double index;  /* of layout: the index key */
 } RowCost;
 
 /* Does the engine cache keys and values of all heads instead of the latent? */

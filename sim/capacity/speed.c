@@ -59,15 +59,18 @@ double speed_attention_flops(const CacheKind *kind, bool materialised, double vi
                              double split) {
     const double heads = ceil((double)kind->heads / split);
     switch (kind->keeps) {
-    case KEEPS_HEADS: return 2 * heads * visible * (double)(kind->key_dim + kind->value_dim);
-    case KEEPS_ROW: return 2 * heads * visible * (double)(2 * kind->key_dim);
+    case KEEPS_HEADS:
+        return 2 * heads * visible * (double)(kind->key_dim + kind->value_dim);
+    case KEEPS_ROW:
+        return 2 * heads * visible * (double)(2 * kind->key_dim);
     case KEEPS_LATENT:
         return 2 * heads * visible *
-               (double)(materialised
-                            ? kind->nope_dim + kind->rope_dim + kind->mla_value_dim
-                            : 2 * kind->kv_lora_rank + kind->rope_dim);
-    case KEEPS_STATE: return 4 * (double)kind->state_elements / split; /* decay and read */
-    default: return 0;
+               (double)(materialised ? kind->nope_dim + kind->rope_dim + kind->mla_value_dim
+                                     : 2 * kind->kv_lora_rank + kind->rope_dim);
+    case KEEPS_STATE:
+        return 4 * (double)kind->state_elements / split; /* decay and read */
+    default:
+        return 0;
     }
 }
 
@@ -98,7 +101,8 @@ static void add_attention(const Step *step, const RankPages *pages, PartTime *ti
             if (!step->prefill) rows = fmin(rows, keep);
         }
         flops += kind->keeps == KEEPS_STATE
-                     ? step->new_tokens * speed_attention_flops(kind, expanded, 1, (double)in->deployment.tp)
+                     ? step->new_tokens *
+                           speed_attention_flops(kind, expanded, 1, (double)in->deployment.tp)
                      : speed_attention_flops(kind, expanded, pairs, (double)in->deployment.tp);
         bytes += rows * (part->row.layout - part->row.index) / (double)part->split_tokens;
         const Hardware *device = in->hardware;
@@ -170,8 +174,7 @@ static StepTime time_step(const Step *step) {
         add_experts(step, &w, tokens, &time.part[STEP_EXPERTS]);
         if (stage->head) {
             const bool tied = w.part[PART_HEAD] <= 0;
-            add_weights(step, &w, tied ? PART_EMBEDDING : PART_HEAD, logits,
-                        &time.part[STEP_HEAD]);
+            add_weights(step, &w, tied ? PART_EMBEDDING : PART_HEAD, logits, &time.part[STEP_HEAD]);
         }
         add_communication(step, stage, tokens, &time.part[STEP_COMMUNICATION]);
     }
@@ -211,10 +214,10 @@ static bool is_compute_bound(const Plan *plan, double sequences, size_t tokens) 
         const bool attention = p == STEP_ATTENTION;
         const double bits = model->weight_bits[p == STEP_EXPERTS ? PART_EXPERTS : PART_ATTENTION];
         const double peak = product_peak(device, attention ? 16 : bits);
-        const Efficiency *c = &device->efficiency[attention ? SHARE_ATTENTION_COMPUTE
-                                                            : SHARE_PRODUCT_COMPUTE];
-        const Efficiency *m = &device->efficiency[attention ? SHARE_ATTENTION_MEMORY
-                                                            : SHARE_PRODUCT_MEMORY];
+        const Efficiency *c =
+            &device->efficiency[attention ? SHARE_ATTENTION_COMPUTE : SHARE_PRODUCT_COMPUTE];
+        const Efficiency *m =
+            &device->efficiency[attention ? SHARE_ATTENTION_MEMORY : SHARE_PRODUCT_MEMORY];
         if (peak > 0) compute += time.part[p].flops / (peak * c->high);
         memory += time.part[p].bytes / (device->bandwidth_bytes_s * m->high);
     }

@@ -14,12 +14,12 @@ typedef struct {
 } Range;
 
 typedef enum {
-    STEP_ATTENTION,      /* scores and values over cached rows, index keys among them */
-    STEP_PROJECTIONS,    /* of attention, W_UK and W_UV among them */
-    STEP_MLP,            /* dense layers and shared experts */
-    STEP_EXPERTS,        /* the experts that the step's tokens reach */
-    STEP_HEAD,           /* logits */
-    STEP_COMMUNICATION,  /* all-reduce after attention and MLP, all-to-all of experts */
+    STEP_ATTENTION,     /* scores and values over cached rows, index keys among them */
+    STEP_PROJECTIONS,   /* of attention, W_UK and W_UV among them */
+    STEP_MLP,           /* dense layers and shared experts */
+    STEP_EXPERTS,       /* the experts that the step's tokens reach */
+    STEP_HEAD,          /* logits */
+    STEP_COMMUNICATION, /* all-reduce after attention and MLP, all-to-all of experts */
     STEP_PARTS
 } StepPart;
 
@@ -50,6 +50,7 @@ double speed_compute_bound_batch(const Plan *plan, size_t tokens, double most);
 
 /* Flops of one decode step of one sequence over `visible` rows of a kind, on a GPU that has 1/split
  * of its heads: 2 (dk + dv) a row and head; absorbed MLA 2 (2 C + R). compression.md 1.3. */
-double speed_attention_flops(const CacheKind *kind, bool materialised, double visible, double split);
+double speed_attention_flops(const CacheKind *kind, bool materialised, double visible,
+                             double split);
 
 #endif

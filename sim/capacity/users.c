@@ -44,8 +44,8 @@ static double share_of_pool(const Plan *plan, size_t tokens) {
     double share = 0;
     for (size_t s = 0; s < plan->input.deployment.pp; s++) {
         const RankPages *pages = &plan->rank[s];
-        const double pool = plan->stage_memory[s].pool -
-                            (double)pages->engine->null_blocks * pages->block_bytes;
+        const double pool =
+            plan->stage_memory[s].pool - (double)pages->engine->null_blocks * pages->block_bytes;
         share = fmax(share, pool > 0 ? pages_sequence(pages, tokens).reserved / pool : INFINITY);
     }
     return share;
@@ -56,7 +56,7 @@ static double fill_once(const Context *context, size_t count, uint64_t draw) {
     double full = 0, users = 0;
     while (users < USERS_MOST) {
         full += at_share(context, count, random_uniform(SEED, draw, (uint64_t)users))->share;
-        if (full > 1) break;
+        if (full > 1 + 1e-9) break; /* shares are rounded */
         users++;
     }
     return users;

@@ -10,8 +10,8 @@ enum { USERS_DRAWS = 200 };
 
 typedef struct {
     double mean_tokens, p50_tokens, p95_tokens, longest_tokens; /* prompt and answer together */
-    double percentile; /* asked for, 0 to 100 */
-    double users;      /* that the pool holds at once in at least so many of 100 draws */
+    double percentile;                                          /* asked for, 0 to 100 */
+    double users; /* that the pool holds at once in at least so many of 100 draws */
     double users_median;
     double users_at_longest;    /* were all as long as the longest */
     double users_at_percentile; /* were all as long as the percentile's context */

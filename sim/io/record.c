@@ -92,7 +92,8 @@ static Status put(Reading *r, const RecordRow *row, const TreeNode *node, Error 
         const bool list = node->kind == TREE_SEQUENCE;
         if (node->kind == TREE_MAPPING || (list && !node->count))
             return refuse(r, node, row->key, "a value or a list of values", err);
-        *(RecordList *)(void *)at = (RecordList){ list ? node->child : node, list ? node->count : 1 };
+        *(RecordList *)(void *)at =
+            (RecordList){ list ? node->child : node, list ? node->count : 1 };
         return OK;
     }
     if (node->kind != TREE_SCALAR) return refuse(r, node, row->key, "a single value", err);
@@ -103,13 +104,15 @@ static Status put(Reading *r, const RecordRow *row, const TreeNode *node, Error 
                            row->key, row->room - 1);
         memcpy(at, node->text, strlen(node->text) + 1);
         return OK;
-    case RECORD_CHOICE: return put_choice(r, row, node, (int *)(void *)at, err);
+    case RECORD_CHOICE:
+        return put_choice(r, row, node, (int *)(void *)at, err);
     case RECORD_FLAG:
         if (strcmp(node->text, "yes") != 0 && strcmp(node->text, "no") != 0)
             return refuse(r, node, row->key, "yes or no", err);
         *(bool *)at = node->text[0] == 'y';
         return OK;
-    default: return put_number(r, row, node, at, err);
+    default:
+        return put_number(r, row, node, at, err);
     }
 }
 

@@ -27,8 +27,8 @@ typedef struct {
     const char *key;
     RecordType type;
     size_t offset, room;
-    const char *unit;       /* RECORD_RATE */
-    double least, most;     /* of numbers; both 0: from 0 to anything */
+    const char *unit;   /* RECORD_RATE */
+    double least, most; /* of numbers; both 0: from 0 to anything */
     const char *choices[RECORD_CHOICES_MOST];
     bool required;
 } RecordRow;

@@ -43,8 +43,9 @@ typedef struct {
 } Reader;
 
 static Status wrong(const Reader *r, const char *what, const char *value, Error *err) {
-    return fail_at(err, r->name, r->line, 0, "%s: %.60s: must be a whole number from 0 to %d tokens",
-                   what, value, TRACE_TOKENS_MOST);
+    return fail_at(err, r->name, r->line, 0,
+                   "%s: %.60s: must be a whole number from 0 to %d tokens", what, value,
+                   TRACE_TOKENS_MOST);
 }
 
 static Status keep(Reader *r, TraceRow row, Error *err) {
@@ -93,7 +94,8 @@ static bool clock_seconds(const char *text, double *out) {
 static Status take_tokens(const Reader *r, const char *what, const char *text, uint32_t *out,
                           Error *err) {
     uint64_t value;
-    if (!quantity_count(text, &value) || value > TRACE_TOKENS_MOST) return wrong(r, what, text, err);
+    if (!quantity_count(text, &value) || value > TRACE_TOKENS_MOST)
+        return wrong(r, what, text, err);
     *out = (uint32_t)value;
     return OK;
 }
@@ -115,9 +117,8 @@ static Status read_csv_row(Reader *r, char *line, Error *err) {
         return fail_at(err, r->name, r->line, 0, "%s: %.60s: must be a number of 0 or more",
                        f->weight, field[r->weight]);
     if (f->arrival && r->arrival < count) {
-        const bool good = f->arrival_seconds > 0
-                              ? quantity_real(field[r->arrival], &row.arrival_s)
-                              : clock_seconds(field[r->arrival], &row.arrival_s);
+        const bool good = f->arrival_seconds > 0 ? quantity_real(field[r->arrival], &row.arrival_s)
+                                                 : clock_seconds(field[r->arrival], &row.arrival_s);
         if (!good)
             return fail_at(err, r->name, r->line, 0, "%s: %.60s: no time that can be read",
                            f->arrival, field[r->arrival]);
@@ -194,8 +195,7 @@ static Status read_json_row(Reader *r, const char *line, size_t length, Error *e
 static Status read_line(Reader *r, char *line, size_t length, Error *err) {
     while (length && (line[length - 1] == '\r' || line[length - 1] == ' ')) line[--length] = '\0';
     if (!length) return OK;
-    if (memchr(line, '\0', length))
-        return fail_at(err, r->name, r->line, 0, "a NUL character");
+    if (memchr(line, '\0', length)) return fail_at(err, r->name, r->line, 0, "a NUL character");
     if (line[0] == '{') return read_json_row(r, line, length, err);
     if (!r->format) return read_header(r, line, err);
     if (r->format->json) return fail_at(err, r->name, r->line, 0, "no JSON object on one line");

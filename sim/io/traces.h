@@ -20,7 +20,7 @@
 enum { TRACE_TOKENS_MOST = 1 << 28 };
 
 typedef struct {
-    double arrival_s;      /* after the first request; 0 where the file has no times */
+    double arrival_s;       /* after the first request; 0 where the file has no times */
     uint32_t prompt_tokens; /* of a histogram: the whole context */
     uint32_t output_tokens;
     double weight; /* how many requests this row stands for */
