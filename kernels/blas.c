@@ -61,6 +61,35 @@ void blas_gemm_f64(int trans_a, int trans_b, size_t m, size_t n, size_t k, doubl
                 alpha, a, stride(ld_a), b, stride(ld_b), beta, c, stride(ld_c));
 }
 
+void blas_syrk_f64(size_t n, size_t rows, const double *a, size_t ld_a, double *c) {
+    cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, (int)n, (int)rows, 1, a, stride(ld_a), 1, c,
+                stride(n));
+}
+
+int blas_cholesky(size_t n, double *a) {
+    if (n == 0) return 0;
+    /* The lower triangle by rows is the upper one by columns, and A = U^T U = L L^T. */
+    const int info = LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'U', (int)n, a, (int)n);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = i + 1; j < n; j++) a[i * n + j] = 0;
+    return info;
+}
+
+void blas_multiply_lower(int trans, size_t m, size_t n, const double *l, double *b, size_t ld_b) {
+    cblas_dtrmm(CblasRowMajor, CblasRight, CblasLower, transposed(trans), CblasNonUnit, (int)m,
+                (int)n, 1, l, stride(n), b, stride(ld_b));
+}
+
+void blas_solve_lower_left(int trans, size_t m, size_t n, const double *l, double *b, size_t ld_b) {
+    cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, transposed(trans), CblasNonUnit, (int)m,
+                (int)n, 1, l, stride(m), b, stride(ld_b));
+}
+
+void blas_solve_lower(int trans, size_t m, size_t n, const double *l, double *b, size_t ld_b) {
+    cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, transposed(trans), CblasNonUnit, (int)m,
+                (int)n, 1, l, stride(n), b, stride(ld_b));
+}
+
 /* LAPACK gives eigenvalues ascending: reverses them and the rows of width `width` beside them. */
 static void reverse(size_t n, size_t width, double *rows, double *values) {
     for (size_t low = 0, high = n; low + 1 < high; low++) {
@@ -119,5 +148,21 @@ int blas_orthonormalise(size_t m, size_t n, double *a) {
     if (info == 0)
         info = LAPACKE_dorglq(LAPACK_COL_MAJOR, rows, columns, rows, a, rows, reflectors);
     free(reflectors);
+    return info;
+}
+
+int blas_polar(size_t n, double *a) {
+    if (n == 0) return 0;
+    double *work = malloc((2 * n * n + n) * sizeof *work);
+    if (!work) return LAPACK_WORK_MEMORY_ERROR;
+    double *left = work, *right = work + n * n, *values = right + n * n;
+    /* By columns this is a^T = V S U^T; the product of its factors is (U V^T)^T, by rows U V^T. */
+    const int order = (int)n;
+    const int info = LAPACKE_dgesdd(LAPACK_COL_MAJOR, 'S', order, order, a, order, values, left,
+                                    order, right, order);
+    if (info == 0)
+        cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, order, order, order, 1, left, order,
+                    right, order, 0, a, order);
+    free(work);
     return info;
 }

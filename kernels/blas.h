@@ -24,6 +24,23 @@ void blas_gemm_f64(int trans_a, int trans_b, size_t m, size_t n, size_t k, doubl
                    const double *a, size_t ld_a, const double *b, size_t ld_b, double beta,
                    double *c, size_t ld_c);
 
+/* c[n, n] += a^T a for a [rows, n] of stride ld_a; only the lower triangle of c is read and
+ * written. */
+void blas_syrk_f64(size_t n, size_t rows, const double *a, size_t ld_a, double *c);
+
+/* The lower factor L of a = L L^T, in the lower triangle of a [n, n]; the upper one is zeroed. 0 on
+ * success, else LAPACK's info: above 0 where a is not positive definite. */
+int blas_cholesky(size_t n, double *a);
+
+/* With a lower triangular l, [n, n] where it stands right and [m, m] where left, and b [m, n] of
+ * stride ld_b: b <- b L, b <- b L^-1, b <- L^-1 b; with trans L^T stands for L. */
+void blas_multiply_lower(int trans, size_t m, size_t n, const double *l, double *b, size_t ld_b);
+void blas_solve_lower(int trans, size_t m, size_t n, const double *l, double *b, size_t ld_b);
+void blas_solve_lower_left(int trans, size_t m, size_t n, const double *l, double *b, size_t ld_b);
+
+/* a [n, n] <- U V^T where a = U S V^T: the orthogonal matrix nearest to a. LAPACK's info. */
+int blas_polar(size_t n, double *a);
+
 /* Eigenvalues (descending) and eigenvectors of a symmetric matrix a [n, n]: on return row i of a is
  * the i-th eigenvector. 0 on success, else LAPACK's info (or -1010/-1011: no work memory). */
 int blas_eigh(size_t n, double *a, double *values);

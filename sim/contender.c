@@ -1,4 +1,5 @@
-/* contender.c -- other attentions of a model's size: model_contender; see model.h.
+/* contender.c -- other attentions of a model's size, and smaller ones: model_contender,
+ * model_divide; see model.h.
  *
  * A specification is a word ("mha") or a word with numbers ("gqa-8", "mla-512+64"). A contender is
  * the base with its head layout replaced; what is not named stays as it was. */
@@ -90,7 +91,7 @@ static Status set_mla(Model *out, const Model *base, const char *specification, 
                     specification, rope, ROPE_MOST, latent,
                     rope > ROPE_MOST ? (size_t)64 : rope / 2 * 2 + 2);
     if (base->kind != ATTENTION_MLA) {
-        out->nope_dim = base->value_dim;
+        out->nope_dim = base->key_dim;
         out->kv_heads = base->heads;
         out->qk_norm = false;
         out->kind = ATTENTION_MLA;
@@ -114,5 +115,27 @@ Status model_contender(Model *out, const Model *base, const char *specification,
     else if (strcmp(specification, "model") != 0)
         return unknown(base, specification, err);
     *out = draft;
+    return OK;
+}
+
+static Status divide(size_t *value, size_t by, const char *what, Error *err) {
+    if (*value % by)
+        return fail(err, ERR_INPUT, "%zu does not divide the model's %s of %zu", by, what, *value);
+    *value /= by;
+    return OK;
+}
+
+Status model_divide(Model *model, size_t by, Error *err) {
+    Model draft = *model, *m = &draft;
+    TRY(divide(&m->hidden, by, "hidden size", err));
+    TRY(divide(&m->key_dim, by, "key width", err));
+    TRY(divide(&m->value_dim, by, "value width", err));
+    TRY(divide(&m->kv_lora_rank, by, "kv_lora_rank", err));
+    TRY(divide(&m->nope_dim, by, "qk_nope_head_dim", err));
+    TRY(divide(&m->rope_dim, by, "qk_rope_head_dim", err));
+    TRY(divide(&m->rope.dim, by, "rotated width", err));
+    if (m->rope.dim % 2)
+        return fail(err, ERR_INPUT, "%zu leaves an odd rotated width of %zu", by, m->rope.dim);
+    *model = draft;
     return OK;
 }

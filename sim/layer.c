@@ -32,7 +32,7 @@ static Status alloc_projection(Layer *layer, Error *err) {
     TRY(BUFFER(&layer->query_latent, rows * m->q_lora_rank, "query latents", err));
     if (layer_keeps_latent(layer)) return OK;
     TRY(BUFFER(&layer->latent, rows * (m->kv_lora_rank + m->rope_dim), "latents", err));
-    return BUFFER(&layer->key_values, rows * m->heads * (m->nope_dim + m->value_dim),
+    return BUFFER(&layer->key_values, rows * model_up_heads(m) * (m->nope_dim + m->value_dim),
                   "keys and values", err);
 }
 
@@ -67,6 +67,10 @@ Status layer_new(Layer **layer, const LayerParams *params, size_t tokens, size_t
     if (params->path != PATH_MATERIALISED && params->model->kind != ATTENTION_MLA)
         return fail(err, ERR_INPUT, "path %s: %s keeps no latent; only materialised applies",
                     path_name(params->path), attention_kind_name(params->model->kind));
+    if (params->path == PATH_ABSORBED && params->model->rotates_rebuilt)
+        return fail(err, ERR_INPUT,
+                    "path absorbed: the layer rotates keys after it rebuilds them; expanded and "
+                    "materialised apply");
     assert(params->threads > 0 && tokens > 0);
     assert(params->path != PATH_EXPANDED || params->expand_tokens > 0);
     Layer *draft;

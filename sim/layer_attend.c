@@ -146,12 +146,12 @@ static Status attend_absorbed(Layer *layer, const Cache *cache, const LayerBatch
 
 KvLayout layer_chunk_layout(const Layer *layer) {
     const Model *m = layer->params.model;
-    return kv_layout(kv_type(ROW_F32), m->heads, m->key_dim, m->value_dim, false,
+    return kv_layout(kv_type(ROW_F32), model_up_heads(m), m->key_dim, m->value_dim, false,
                      layer->params.expand_tokens);
 }
 
 /* Rebuilds keys and values of n cached tokens from `first` on into the chunk: [n, C] by the rows of
- * W_UK and W_UV of each head, heads apart. */
+ * W_UK and W_UV of each head, heads apart; keys without a shared rotated part are rotated then. */
 static void expand_chunk(Layer *layer, const Cache *cache, size_t sequence, size_t first, size_t n,
                          const KvLayout *chunk) {
     const Model *m = layer->params.model;
@@ -161,7 +161,7 @@ static void expand_chunk(Layer *layer, const Cache *cache, size_t sequence, size
     const float *latent = layer->chunk_latent;
     cache_read(cache, layer->params.kernels, sequence, first, n, layer->chunk_latent, NULL);
 #pragma omp parallel for schedule(static) num_threads(layer->params.threads)
-    for (size_t h = 0; h < m->heads; h++) {
+    for (size_t h = 0; h < model_up_heads(m); h++) {
         const float *w = up_projection(layer, h);
         float *key = layer->chunk + (chunk->k_offset + h * chunk->k_head) / sizeof(float);
         float *value = layer->chunk + (chunk->v_offset + h * chunk->v_head) / sizeof(float);
@@ -169,7 +169,11 @@ static void expand_chunk(Layer *layer, const Cache *cache, size_t sequence, size
         product(&float_rows, n, m->value_dim, rank, latent, width, w + nope * rank,
                 rank * sizeof *w, value, m->value_dim);
         for (size_t t = 0; t < n; t++)
-            memcpy(key + t * m->key_dim + nope, latent + t * width + rank, rope * sizeof *key);
+            if (m->rotates_rebuilt)
+                rope_rotate(&m->rope, layer->rotations + (first + t) * m->rope.dim,
+                            key + t * m->key_dim);
+            else
+                memcpy(key + t * m->key_dim + nope, latent + t * width + rank, rope * sizeof *key);
     }
 }
 

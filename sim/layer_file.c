@@ -106,10 +106,12 @@ static void adopt_extras(LayerFile *file) {
 
 static Status check_weights(const LayerFile *file, size_t count, const WeightShape *shapes,
                             bool biases_declared, Error *err) {
+    const bool mla = file->model.kind == ATTENTION_MLA;
     for (size_t i = 0; i < count; i++) {
         const Tensor *tensor = find_weight(file, shapes[i].name);
-        const bool optional = ends_with(shapes[i].name, ".bias") &&
-                              (!biases_declared || strcmp(shapes[i].name, "o_proj.bias") == 0);
+        const bool seldom = strcmp(shapes[i].name, "o_proj.bias") == 0 ||
+                            (mla && strcmp(shapes[i].name, "q_proj.bias") == 0);
+        const bool optional = ends_with(shapes[i].name, ".bias") && (!biases_declared || seldom);
         if (!tensor && optional) continue;
         if (!tensor)
             return fail(err, ERR_INPUT, "%s: no tensor %s%s", file->path, prefix, shapes[i].name);

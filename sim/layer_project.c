@@ -69,10 +69,11 @@ static void project_query(const Layer *layer, size_t rows, const float *x, float
 }
 
 /* From latent rows to each head's key and value. */
-static void materialise(const Layer *layer, size_t rows, const float *latent, float *k, float *v) {
+static void materialise(const Layer *layer, size_t rows, const size_t *positions,
+                        const float *latent, float *k, float *v) {
     const Model *m = layer->params.model;
-    const size_t heads = m->heads, nope = m->nope_dim, rope = m->rope_dim, value = m->value_dim,
-                 rank = m->kv_lora_rank, width = heads * (nope + value);
+    const size_t heads = model_up_heads(m), nope = m->nope_dim, rope = m->rope_dim,
+                 value = m->value_dim, rank = m->kv_lora_rank, width = heads * (nope + value);
     project(rows, width, rank, latent, rank + rope, layer->params.weights->kv_b, NULL,
             layer->key_values, width);
 #pragma omp parallel for schedule(static) num_threads(layer->params.threads) if (rows > 1)
@@ -83,6 +84,7 @@ static void materialise(const Layer *layer, size_t rows, const float *latent, fl
             memcpy(key, source, nope * sizeof *key);
             memcpy(key + nope, latent + r * (rank + rope) + rank, rope * sizeof *key);
             memcpy(v + (r * heads + h) * value, source + nope, value * sizeof *v);
+            if (m->rotates_rebuilt) rope_rotate(&m->rope, rotation_at(layer, positions[r]), key);
         }
 }
 
@@ -100,10 +102,11 @@ static void project_latent(const Layer *layer, size_t rows, const size_t *positi
         float *row = latent + r * width;
         if (w->kv_a_norm) /* a converted layer has none */
             layer->params.kernels->rmsnorm(rank, LATENT_NORM_EPS, row, w->kv_a_norm, row);
-        if (m->rope.dim) rope_rotate(&m->rope, rotation, row + rank);
-        finish_heads(layer, m->heads, m->nope_dim, NULL, rotation, q + r * m->heads * m->key_dim);
+        if (m->rope_dim) rope_rotate(&m->rope, rotation, row + rank);
+        finish_heads(layer, m->heads, m->rotates_rebuilt ? 0 : m->nope_dim, NULL, rotation,
+                     q + r * m->heads * m->key_dim);
     }
-    if (!layer_keeps_latent(layer)) materialise(layer, rows, latent, k, v);
+    if (!layer_keeps_latent(layer)) materialise(layer, rows, positions, latent, k, v);
 }
 
 void layer_project(Layer *layer, size_t tokens, const size_t *positions, const float *x, float *q,

@@ -39,9 +39,16 @@ void model_label(const Model *model, char *label, size_t size) {
         snprintf(label, size, "MQA");
         break;
     case ATTENTION_MLA:
-        snprintf(label, size, "MLA-%zu+%zu", model->kv_lora_rank, model->rope_dim);
+        if (model->rotates_rebuilt)
+            snprintf(label, size, "Latent-%zu", model->kv_lora_rank);
+        else
+            snprintf(label, size, "MLA-%zu+%zu", model->kv_lora_rank, model->rope_dim);
         break;
     }
+}
+
+size_t model_up_heads(const Model *model) {
+    return model->rotates_rebuilt ? model->kv_heads : model->heads;
 }
 
 double model_softmax_scale(const Model *model) {
@@ -133,8 +140,8 @@ LayerFlops model_layer_flops(const Model *model, Path path, size_t cached, size_
     LayerFlops flops = { .projection = 2 * q * projection_macs(model) };
     double width = (double)(model->key_dim + model->value_dim);
     if (model->kind == ATTENTION_MLA) {
-        const double up =
-            2 * heads * (double)model->kv_lora_rank * (double)(model->nope_dim + model->value_dim);
+        const double up = 2 * (double)model_up_heads(model) * (double)model->kv_lora_rank *
+                          (double)(model->nope_dim + model->value_dim);
         flops.latent = (path == PATH_EXPANDED ? (double)cached + q : q) * up;
         if (path == PATH_ABSORBED)
             width = 2 * (double)model->kv_lora_rank + (double)model->rope_dim;

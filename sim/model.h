@@ -36,8 +36,14 @@ typedef struct {
     bool output_bias;    /* a bias on the output projection */
     bool qk_norm;        /* RMSNorm over each query and key head before RoPE */
     double rms_norm_eps; /* of qk_norm; the latent norms of MLA always use 1e-6 */
+    /* MLA without a shared rotated key (R = 0): the G heads' keys are rebuilt from the latent, then
+     * rotated, so there is no absorbed path. What low-rank conversions make; no file says so. */
+    bool rotates_rebuilt;
     Rope rope;
 } Model;
+
+/* Heads that W_UK and W_UV of MLA rebuild: H, or G where rebuilt keys are rotated. */
+size_t model_up_heads(const Model *model);
 
 /* "mha", "gqa", "mqa", "mla" and "materialised", "expanded", "absorbed". */
 const char *attention_kind_name(AttentionKind kind);
@@ -61,7 +67,11 @@ Status model_read(Model *model, const char *name, Error *err);
  * Errors: ERR_INPUT naming the specification and what is allowed. */
 Status model_contender(Model *out, const Model *base, const char *specification, Error *err);
 
-/* A label for figures: "MHA", "GQA-8", "MQA", "MLA-512+64". At least 32 bytes. */
+/* Divides all widths of a model by a number, heads and layers stay: the same ratios in a smaller
+ * layer. Errors: ERR_INPUT naming a width that it does not divide. */
+Status model_divide(Model *model, size_t by, Error *err);
+
+/* A label for figures: "MHA", "GQA-8", "MQA", "MLA-512+64", "Latent-512". At least 32 bytes. */
 void model_label(const Model *model, char *label, size_t size);
 
 /* Softmax scale: key_dim^-1/2, times mscale(mscale_all_dim)^2 under YaRN (compression.md 1.2). */

@@ -94,14 +94,15 @@ static Status project_mla(Reference *r, const Model *m, const LayerWeights *w, c
         memcpy(l->latent + t * C, l->row + t * (C + R), C * sizeof *l->latent);
         if (w->kv_a_norm) rmsnorm(C, LATENT_NORM_EPS, w->kv_a_norm, l->latent + t * C);
     }
-    TRY(linear(r->tokens, m->heads * (P + V), C, l->latent, w->kv_b, NULL, l->key_values, err));
+    const size_t heads = r->kv_heads;
+    TRY(linear(r->tokens, heads * (P + V), C, l->latent, w->kv_b, NULL, l->key_values, err));
     for (size_t t = 0; t < r->tokens; t++)
-        for (size_t h = 0; h < m->heads; h++) {
-            const double *source = l->key_values + (t * m->heads + h) * (P + V);
-            double *key = r->k + (t * m->heads + h) * (P + R);
+        for (size_t h = 0; h < heads; h++) {
+            const double *source = l->key_values + (t * heads + h) * (P + V);
+            double *key = r->k + (t * heads + h) * (P + R);
             memcpy(key, source, P * sizeof *key);
             memcpy(key + P, l->row + t * (C + R) + C, R * sizeof *key);
-            memcpy(r->v + (t * m->heads + h) * V, source + P, V * sizeof *r->v);
+            memcpy(r->v + (t * heads + h) * V, source + P, V * sizeof *r->v);
         }
     return OK;
 }
@@ -114,7 +115,7 @@ static Status project_latent(Reference *r, const Model *m, const LayerWeights *w
         status = BUFFER(&l.row, r->tokens * (m->kv_lora_rank + m->rope_dim), "latents", err);
     if (status == OK) status = BUFFER(&l.latent, r->tokens * m->kv_lora_rank, "latents", err);
     if (status == OK)
-        status = BUFFER(&l.key_values, r->tokens * m->heads * (m->nope_dim + m->value_dim),
+        status = BUFFER(&l.key_values, r->tokens * r->kv_heads * (m->nope_dim + m->value_dim),
                         "keys and values", err);
     if (status == OK) status = project_mla(r, m, w, x, &l, err);
     buffer_free(l.key_values);
@@ -183,7 +184,8 @@ static Status run(Reference *r, const Model *m, const LayerWeights *w, const dou
     else
         TRY(project_heads(r, m, w, x, err));
     memcpy(r->k_pre, r->k, r->tokens * r->kv_heads * r->key_dim * sizeof *r->k);
-    const size_t rotated_from = mla ? m->nope_dim : 0, first = r->tokens - r->queries;
+    const size_t rotated_from = mla && !m->rotates_rebuilt ? m->nope_dim : 0;
+    const size_t first = r->tokens - r->queries;
     rotate(m, r->queries, r->heads, r->key_dim, rotated_from, table + first * m->rope.dim, r->q);
     rotate(m, r->tokens, r->kv_heads, r->key_dim, rotated_from, table, r->k);
     reference_attention(r->queries, first, r->heads, r->kv_heads, r->key_dim, r->value_dim,
@@ -202,7 +204,8 @@ Status reference_run_last(Reference *reference, const Model *model, const LayerW
     Reference draft = { .tokens = tokens,
                         .queries = queries < tokens ? queries : tokens,
                         .heads = model->heads,
-                        .kv_heads = model->kind == ATTENTION_MLA ? model->heads : model->kv_heads,
+                        .kv_heads =
+                            model->kind == ATTENTION_MLA ? model_up_heads(model) : model->kv_heads,
                         .key_dim = model->key_dim,
                         .value_dim = model->value_dim,
                         .hidden = model->hidden,

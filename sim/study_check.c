@@ -44,11 +44,11 @@ static Status check_errors(const ConfigFile *config, const Model *model, Error *
     }
     for (size_t i = 0; i < config_points(config, PHASE_ERROR); i++) {
         Config point;
-        Model contender;
+        Recipe recipe;
         config_point(config, PHASE_ERROR, i, &point);
-        Status status = model_contender(&contender, model, point.error.contender, err);
+        Status status = study_error_recipe(model, &point, true, &recipe, err);
         if (status != OK) return study_blame(config, "error.contenders", status, err);
-        status = study_error_model(model, &point, &contender, err);
+        status = study_error_recipe(model, &point, false, &recipe, err);
         if (status != OK) return study_blame(config, "error.shrink", status, err);
     }
     return OK;

@@ -22,8 +22,9 @@ typedef struct {
     size_t tokens, calibration_tokens, shrink;
     Model model;
     LayerWeights weights;
-    float *x;           /* [tokens, D] scored */
-    float *calibration; /* [calibration_tokens, D] */
+    float *x;              /* [tokens, D] scored */
+    Statistics statistics; /* of the calibration text */
+    Spectra spectra;
     Reference exact;
 } Teacher;
 
@@ -40,27 +41,6 @@ typedef struct {
     size_t *positions;
 } Student;
 
-static Status divide(size_t *value, size_t by, const char *what, Error *err) {
-    if (*value % by)
-        return fail(err, ERR_INPUT, "%zu does not divide the model's %s of %zu", by, what, *value);
-    *value /= by;
-    return OK;
-}
-
-/* A model divided by `by`: all widths, not the heads. */
-static Status shrink_model(Model *m, size_t by, Error *err) {
-    TRY(divide(&m->hidden, by, "hidden size", err));
-    TRY(divide(&m->key_dim, by, "key width", err));
-    TRY(divide(&m->value_dim, by, "value width", err));
-    TRY(divide(&m->kv_lora_rank, by, "kv_lora_rank", err));
-    TRY(divide(&m->nope_dim, by, "qk_nope_head_dim", err));
-    TRY(divide(&m->rope_dim, by, "qk_rope_head_dim", err));
-    TRY(divide(&m->rope.dim, by, "rotated width", err));
-    if (m->rope.dim % 2)
-        return fail(err, ERR_INPUT, "%zu leaves an odd rotated width of %zu", by, m->rope.dim);
-    return OK;
-}
-
 /* The teacher's shape: MHA of the model's heads and widths, no biases, no query and key norms. */
 static Status teacher_model(const Model *base, Model *out, Error *err) {
     TRY(model_contender(out, base, "mha", err));
@@ -68,21 +48,36 @@ static Status teacher_model(const Model *base, Model *out, Error *err) {
     return OK;
 }
 
-Status study_error_model(const Model *base, const Config *point, Model *out, Error *err) {
-    Model teacher, model;
+Status study_error_recipe(const Model *base, const Config *point, bool true_size, Recipe *recipe,
+                          Error *err) {
+    Model teacher;
     TRY(teacher_model(base, &teacher, err));
-    TRY(model_contender(&model, &teacher, point->error.contender, err));
-    TRY(shrink_model(&model, point->error.shrink, err));
-    *out = model;
-    return OK;
+    TRY(recipe_parse(recipe, point->error.contender, &teacher, err));
+    return true_size ? OK : recipe_divide(recipe, point->error.shrink, err);
 }
 
 static void teacher_free(Teacher *t) {
     weights_free(&t->weights);
     reference_free(&t->exact);
     buffer_free(t->x);
-    buffer_free(t->calibration);
+    statistics_free(&t->statistics);
+    spectra_free(&t->spectra);
     *t = (Teacher){ 0 };
+}
+
+/* Statistics of the calibration text, which is not kept. */
+static Status calibrate(const SequencesParams *params, Teacher *t, Error *err) {
+    const size_t hidden = t->model.hidden;
+    float *text = NULL;
+    TRY(statistics_new(&t->statistics, &t->model, true, err));
+    TRY(BUFFER(&text, t->calibration_tokens * hidden, "hidden states", err));
+    const Status status =
+        sequences_hidden(params, TEXT_CALIBRATION, t->calibration_tokens, hidden, text, err);
+    if (status == OK)
+        statistics_add(&t->statistics, &t->model, &t->weights, t->calibration_tokens, text);
+    buffer_free(text);
+    statistics_finish(&t->statistics);
+    return status;
 }
 
 static Status teacher_new(const Study *study, const Config *config, Teacher *t, Error *err) {
@@ -91,13 +86,11 @@ static Status teacher_new(const Study *study, const Config *config, Teacher *t, 
                     .calibration_tokens = config->error.calibration_tokens,
                     .shrink = config->error.shrink };
     TRY(teacher_model(&study->model, &t->model, err));
-    TRY(shrink_model(&t->model, t->shrink, err));
+    TRY(model_divide(&t->model, t->shrink, err));
     TRY(BUFFER(&t->x, t->tokens * t->model.hidden, "hidden states", err));
-    TRY(BUFFER(&t->calibration, t->calibration_tokens * t->model.hidden, "hidden states", err));
     TRY(sequences_hidden(params, TEXT_SCORED, t->tokens, t->model.hidden, t->x, err));
-    TRY(sequences_hidden(params, TEXT_CALIBRATION, t->calibration_tokens, t->model.hidden,
-                         t->calibration, err));
     TRY(sequences_weights(params, &t->model, t->tokens, &t->weights, err));
+    TRY(calibrate(params, t, err));
     return reference_run(&t->exact, &t->model, &t->weights, t->tokens, t->x, err);
 }
 
@@ -150,18 +143,22 @@ static Status student_run(const Study *study, Student *s, Path path, const Teach
     layer_output(s->layer, t->tokens, s->out, s->y);
     cache_read(s->cache, &study->kernels, sequence, 0, t->tokens, s->rows_k,
                shape.shared ? NULL : s->rows_v);
-    convert_keys(&s->conversion, t->tokens, s->rows_k, s->keys);
+    TRY(convert_keys(&s->conversion, t->tokens, s->rows_k, s->keys, err));
     return convert_back(&s->conversion, t->tokens, s->rows_k, s->rows_v, s->k_pre, s->v_back, err);
 }
 
 static Status student_new(const Study *study, const Config *config, const Model *model, Path path,
-                          const Teacher *t, Student *s, Error *err) {
+                          Teacher *t, Student *s, Error *err) {
     *s = (Student){ 0 };
-    const Calibration text = { .tokens = t->calibration_tokens,
-                               .x = t->calibration,
-                               .context = t->tokens,
-                               .seed = config->seed };
-    TRY(convert_layer(&s->conversion, &t->model, &t->weights, model, &text, err));
+    const ConvertSource source = { .layer = &t->model,
+                                   .weights = &t->weights,
+                                   .statistics = &t->statistics,
+                                   .spectra = &t->spectra,
+                                   .context = t->tokens,
+                                   .seed = config->seed };
+    Recipe recipe;
+    TRY(study_error_recipe(&study->model, config, false, &recipe, err));
+    TRY(convert_layer(&s->conversion, &recipe, &source, err));
     const CacheShape shape = model_cache_shape(model, path);
     const CacheParams params = { config->error.type, config->cache.block_tokens };
     TRY(cache_new(&s->cache, &params, &shape, 1, t->tokens, err));
@@ -191,7 +188,7 @@ static void add_errors(MetricList *list, const ErrorMetrics *e) {
 
 /* Scores one contender against the teacher. */
 static Status score(const Study *study, const Config *config, const Model *model, Path path,
-                    const Teacher *t, MetricList *list, Error *err) {
+                    Teacher *t, MetricList *list, Error *err) {
     Student s;
     Status status = student_new(study, config, model, path, t, &s, err);
     if (status == OK) status = student_run(study, &s, path, t, err);
@@ -237,13 +234,14 @@ static size_t held_bytes(const Model *m, const Config *c) {
 /* The contender at the error layer's size, named by its true one. */
 Status study_error_plan(const Study *study, Task *t, Error *err) {
     const Config *c = &t->config;
-    Model true_size;
-    TRY(model_contender(&true_size, &study->model, c->error.contender, err));
-    TRY(study_error_model(&study->model, c, &t->model, err));
+    Recipe recipe, true_size;
+    TRY(study_error_recipe(&study->model, c, true, &true_size, err));
+    TRY(study_error_recipe(&study->model, c, false, &recipe, err));
+    t->model = recipe.model;
     t->path = study_path(&t->model, PATH_ABSORBED);
     study_name_point(&t->point, PHASE_ERROR, c->error.contender, &t->model, t->path, c->error.type,
                      c->cache.block_tokens, c->error.tokens, 0, 1);
-    model_label(&true_size, t->point.label, sizeof t->point.label);
+    model_label(&true_size.model, t->point.label, sizeof t->point.label);
     if (c->error.shrink > 1) {
         const size_t used = strlen(t->point.layer);
         snprintf(t->point.layer + used, sizeof t->point.layer - used, " (true size / %u)",

@@ -24,7 +24,8 @@ void metric_add_samples(MetricList *list, const char *name, const char *unit,
 }
 
 Path study_path(const Model *model, Path asked) {
-    return model->kind == ATTENTION_MLA ? asked : PATH_MATERIALISED;
+    if (model->kind != ATTENTION_MLA) return PATH_MATERIALISED;
+    return model->rotates_rebuilt && asked == PATH_ABSORBED ? PATH_EXPANDED : asked;
 }
 
 static void describe_layer(const Model *m, char *text, size_t size) {

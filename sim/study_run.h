@@ -11,6 +11,7 @@
 #include "kernel.h"
 #include "machine.h"
 #include "peaks.h"
+#include "recipe.h"
 #include "store.h"
 #include "study.h"
 
@@ -126,9 +127,11 @@ Status study_time(Study *study, const Timing *timing, size_t count, Task *const 
 
 /* ---- the phases ---- */
 
-/* The contender of an error point at the size of the error layer: the model's divided by
- * error.shrink, derived from the MHA teacher. Errors: ERR_INPUT when a width is not divisible. */
-Status study_error_model(const Model *base, const Config *point, Model *out, Error *err);
+/* How the MHA teacher becomes the contender of an error point: at the model's true size, or at the
+ * error layer's, divided by error.shrink. Errors: ERR_INPUT as recipe_parse, and where a width is
+ * not divisible. */
+Status study_error_recipe(const Model *base, const Config *point, bool true_size, Recipe *recipe,
+                          Error *err);
 
 Status study_bytes_plan(const Study *study, Task *task, Error *err);
 Status study_bytes_run(Study *study, size_t count, Task *const *tasks, Error *err);

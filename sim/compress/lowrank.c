@@ -1,101 +1,104 @@
-/* lowrank.c -- exact and randomised PCA; see lowrank.h. */
+/* lowrank.c -- projections out of spectra, and metrics; see lowrank.h. */
 #include "lowrank.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "blas.h"
 #include "buffer.h"
-#include "random.h"
 
-enum { EXACT_MOST = 1024, OVERSAMPLING = 16, POWER_STEPS = 2, STREAM = 0x10a7 };
-
-static Status exact_basis(size_t tokens, size_t n, const double *y, size_t rank, double *basis,
-                          Error *err) {
-    double *moment = NULL, *values = NULL;
-    Status status = BUFFER(&moment, n * n, "second moments", err);
-    if (status == OK) status = BUFFER(&values, n, "eigenvalues", err);
-    if (status == OK) {
-        blas_gemm_f64(1, 0, n, n, tokens, 1, y, n, y, n, 0, moment, n);
-        const int info = blas_eigh(n, moment, values);
-        if (info) status = fail(err, ERR_MACHINE, "eigenvalues of %zu moments: LAPACK %d", n, info);
-    }
-    if (status == OK) memcpy(basis, moment, rank * n * sizeof *basis);
-    buffer_free(moment);
-    buffer_free(values);
+Status projection_new(Projection *projection, size_t n, size_t rank, Error *err) {
+    *projection = (Projection){ .n = n, .rank = rank };
+    Status status = BUFFER(&projection->down, rank * n, "down-projection", err);
+    if (status == OK) status = BUFFER(&projection->up, n * rank, "up-projection", err);
+    if (status != OK) projection_free(projection);
     return status;
 }
 
-/* Work of the randomised iteration over l = rank + oversampling directions. */
-typedef struct {
-    size_t l;
-    double *left;   /* [tokens, l] */
-    double *right;  /* [n, l] */
-    double *small;  /* [l, l] */
-    double *values; /* [l] */
-} Sketch;
-
-static Status sketch_alloc(Sketch *s, size_t tokens, size_t n, size_t rank, Error *err) {
-    const size_t least = tokens < n ? tokens : n;
-    s->l = rank + OVERSAMPLING < least ? rank + OVERSAMPLING : least;
-    TRY(BUFFER(&s->left, tokens * s->l, "left subspace", err));
-    TRY(BUFFER(&s->right, n * s->l, "right subspace", err));
-    TRY(BUFFER(&s->small, s->l * s->l, "projected moments", err));
-    return BUFFER(&s->values, s->l, "eigenvalues", err);
+void projection_free(Projection *projection) {
+    buffer_free(projection->down);
+    buffer_free(projection->up);
+    *projection = (Projection){ 0 };
 }
 
-static void sketch_free(Sketch *s) {
-    buffer_free(s->left);
-    buffer_free(s->right);
-    buffer_free(s->small);
-    buffer_free(s->values);
+void projection_place(Projection *projection, const Spectrum *spectrum, const double *scale,
+                      size_t rank, size_t first_component, size_t first_value) {
+    Projection *p = projection;
+#pragma omp parallel for
+    for (size_t r = 0; r < rank; r++)
+        for (size_t i = 0; i < spectrum->n; i++) {
+            const double e = spectrum->vectors[r * spectrum->n + i], s = scale ? scale[i] : 1;
+            p->down[(first_component + r) * p->n + first_value + i] = e * s;
+            p->up[(first_value + i) * p->rank + first_component + r] = e / s;
+        }
 }
 
-/* right becomes an orthonormal basis that leans to the leading right singular vectors of y.
- * LAPACK's info. */
-static int sketch_iterate(Sketch *s, size_t tokens, size_t n, const double *y, uint64_t seed) {
-    for (size_t i = 0; i < n * s->l; i++) s->right[i] = random_normal(seed, STREAM, i);
-    for (int step = 0; step <= POWER_STEPS; step++) {
-        blas_gemm_f64(0, 0, tokens, s->l, n, 1, y, n, s->right, s->l, 0, s->left, s->l);
-        int info = blas_orthonormalise(tokens, s->l, s->left);
-        if (info) return info;
-        blas_gemm_f64(1, 0, n, s->l, tokens, 1, y, n, s->left, s->l, 0, s->right, s->l);
-        info = blas_orthonormalise(n, s->l, s->right);
-        if (info) return info;
+/* ---- metrics ---- */
+
+/* out [.., ld] <- block^T times `width` rows of m. */
+static void multiply_rows(size_t n, size_t width, const double *blocks, const double *m,
+                          double *out) {
+    for (size_t b = 0; b < n / width; b++)
+        blas_gemm_f64(1, 0, width, n, width, 1, blocks + b * width * width, width,
+                      m + b * width * n, n, 0, out + b * width * n, n);
+}
+
+Status metric_apply(size_t n, size_t width, const double *blocks, const double *moments,
+                    double *out, Error *err) {
+    double *half = NULL; /* L^T M; by symmetry its transpose is M L */
+    TRY(BUFFER(&half, n * n, "moments in a metric", err));
+    multiply_rows(n, width, blocks, moments, half);
+#pragma omp parallel for
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < i; j++) {
+            const double x = half[i * n + j];
+            half[i * n + j] = half[j * n + i];
+            half[j * n + i] = x;
+        }
+    multiply_rows(n, width, blocks, half, out);
+    buffer_free(half);
+    return OK;
+}
+
+/* The factor of one block; `work` holds a copy to begin again from. */
+static int factor_block(size_t width, double *block, double *work) {
+    memcpy(work, block, width * width * sizeof *work);
+    double mean = 0;
+    for (size_t i = 0; i < width; i++) mean += block[i * width + i] / (double)width;
+    double added = 0;
+    for (double share = 1e-12; share < 1e-3; share *= 10) {
+        if (blas_cholesky(width, block) == 0) return 0;
+        added += share * (mean > 0 ? mean : 1);
+        memcpy(block, work, width * width * sizeof *block);
+        for (size_t i = 0; i < width; i++) block[i * width + i] += added;
     }
-    return 0;
+    return blas_cholesky(width, block);
 }
 
-/* basis: the principal axes of y within the subspace. LAPACK's info. */
-static int sketch_rotate(Sketch *s, size_t tokens, size_t n, const double *y, size_t rank,
-                         double *basis) {
-    blas_gemm_f64(0, 0, tokens, s->l, n, 1, y, n, s->right, s->l, 0, s->left, s->l);
-    blas_gemm_f64(1, 0, s->l, s->l, tokens, 1, s->left, s->l, s->left, s->l, 0, s->small, s->l);
-    const int info = blas_eigh(s->l, s->small, s->values);
-    if (info == 0)
-        blas_gemm_f64(0, 1, rank, n, s->l, 1, s->small, s->l, s->right, s->l, 0, basis, n);
-    return info;
+Status metric_factor(size_t n, size_t width, double *blocks, Error *err) {
+    double *work = NULL;
+    TRY(BUFFER(&work, width * width, "a metric", err));
+    int info = 0;
+    for (size_t b = 0; b < n / width && info == 0; b++)
+        info = factor_block(width, blocks + b * width * width, work);
+    buffer_free(work);
+    if (info)
+        return fail(err, ERR_MACHINE, "a metric of %zu values is not positive: LAPACK %d", width,
+                    info);
+    return OK;
 }
 
-static Status random_basis(size_t tokens, size_t n, const double *y, size_t rank, uint64_t seed,
-                           double *basis, Error *err) {
-    Sketch s = { 0 };
-    Status status = sketch_alloc(&s, tokens, n, rank, err);
-    if (status == OK) {
-        int info = sketch_iterate(&s, tokens, n, y, seed);
-        if (info == 0) info = sketch_rotate(&s, tokens, n, y, rank, basis);
-        if (info)
-            status = fail(err, ERR_MACHINE, "subspace of %zu directions: LAPACK %d", s.l, info);
+void metric_return(Projection *projection, size_t n, size_t width, const double *blocks,
+                   size_t rank, size_t first_component, size_t first_value) {
+    Projection *p = projection;
+    for (size_t b = 0; b < n / width; b++) {
+        const double *l = blocks + b * width * width;
+        const size_t value = first_value + b * width;
+        double *down = p->down + first_component * p->n + value;
+        double *up = p->up + value * p->rank + first_component;
+        /* c = E^T L^T y: rows of down times L^T. */
+        blas_multiply_lower(1, rank, width, l, down, p->n);
+        /* y^ = L^-T E c: up <- L^-T up. */
+        blas_solve_lower_left(1, width, rank, l, up, p->rank);
     }
-    sketch_free(&s);
-    return status;
-}
-
-Status lowrank_basis(size_t tokens, size_t n, const double *y, size_t rank, uint64_t seed,
-                     double *basis, Error *err) {
-    if (rank > n) return fail(err, ERR_INPUT, "rank %zu is above the width %zu", rank, n);
-    if (rank > tokens)
-        return fail(err, ERR_INPUT, "rank %zu needs at least as many calibration tokens, not %zu",
-                    rank, tokens);
-    if (n <= EXACT_MOST) return exact_basis(tokens, n, y, rank, basis, err);
-    return random_basis(tokens, n, y, rank, seed, basis, err);
 }

@@ -1,4 +1,4 @@
-/* pool.c -- MHA to GQA by mean-pooling (Ainslie et al. 2023, arXiv 2305.13245): the key and value
+/* pool.c -- mean-pooling of heads (Ainslie et al. 2023, arXiv 2305.13245): the key and value
  * weights of a group are the mean over its heads. The measured baseline of every better method. */
 #include <string.h>
 
@@ -16,13 +16,26 @@ static void pool(size_t heads, size_t groups, size_t row, const float *from, flo
     }
 }
 
-Status convert_pool(Conversion *out, const LayerWeights *weights, Error *err) {
+static void copy(size_t n, const float *from, float *to) {
+    if (from) memcpy(to, from, n * sizeof *to);
+}
+
+Status convert_pool(Conversion *out, const ConvertSource *source, Error *err) {
     const Model *m = &out->model;
+    const LayerWeights *from = source->weights;
     TRY(weights_alloc(&out->weights, m, err));
-    const size_t heads = m->heads, hidden = m->hidden;
-    memcpy(out->weights.q, weights->q, heads * m->key_dim * hidden * sizeof(float));
-    memcpy(out->weights.o, weights->o, hidden * heads * m->value_dim * sizeof(float));
-    pool(heads, m->kv_heads, m->key_dim * hidden, weights->k, out->weights.k);
-    pool(heads, m->kv_heads, m->value_dim * hidden, weights->v, out->weights.v);
+    LayerWeights *to = &out->weights;
+    const size_t hidden = m->hidden, queries = m->heads * m->key_dim,
+                 held = source->layer->kv_heads;
+    copy(queries * hidden, from->q, to->q);
+    copy(queries, from->q_bias, to->q_bias);
+    copy(hidden * m->heads * m->value_dim, from->o, to->o);
+    copy(hidden, from->o_bias, to->o_bias);
+    copy(m->key_dim, from->q_norm, to->q_norm);
+    copy(m->key_dim, from->k_norm, to->k_norm);
+    pool(held, m->kv_heads, m->key_dim * hidden, from->k, to->k);
+    pool(held, m->kv_heads, m->value_dim * hidden, from->v, to->v);
+    if (from->k_bias) pool(held, m->kv_heads, m->key_dim, from->k_bias, to->k_bias);
+    if (from->v_bias) pool(held, m->kv_heads, m->value_dim, from->v_bias, to->v_bias);
     return OK;
 }
