@@ -12,5 +12,6 @@ Status cmd_check(int argc, char **argv, Error *err);
 Status cmd_describe(int argc, char **argv, Error *err);
 Status cmd_models(int argc, char **argv, Error *err);
 Status cmd_plan(int argc, char **argv, Error *err);
+Status cmd_audit(int argc, char **argv, Error *err);
 
 #endif

@@ -15,6 +15,7 @@ typedef struct {
 
 static const Subcommand subcommands[] = {
     { "plan", cmd_plan, "say what fits on some hardware, how fast it is, and what binds" },
+    { "audit", cmd_audit, "hold the usual formulas for a model's cache against kvlab's" },
     { "run", cmd_run, "run a study and write its report" },
     { "forward", cmd_forward, "run one attention layer over given tensors" },
     { "report", cmd_report, "redraw a report from what is stored" },

@@ -71,6 +71,14 @@ static Status find_config(const char *name, char path[PATH_SIZE], char *label, s
     return OK;
 }
 
+Status models_find(const char *name, char *path, size_t size, Error *err) {
+    char found[PATH_SIZE], label[128];
+    TRY(find_config(name, found, label, sizeof label, err));
+    if (strlen(found) >= size) return fail(err, ERR_INPUT, "%.80s...: the path is too long", found);
+    memcpy(path, found, strlen(found) + 1);
+    return OK;
+}
+
 Status model_read(Model *model, const char *name, Error *err) {
     char path[PATH_SIZE], label[sizeof model->name];
     TRY(find_config(name, path, label, sizeof label, err));
