@@ -3,6 +3,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef __m256 vec;
 
@@ -102,6 +103,78 @@ static inline vec vec_load_f16(const void *p) {
 
 static inline void vec_store_f16(void *p, vec a) {
     _mm_storeu_si128(p, _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+static inline vec vec_all_f16(const void *p) {
+    uint16_t half;
+    memcpy(&half, p, sizeof half);
+    return _mm256_cvtph_ps(_mm_set1_epi16((short)half));
+}
+
+static inline vec vec_load_int8(const void *p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p)));
+}
+
+static inline vec vec_load_bits(const void *p, int shift, int mask) {
+    const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(p));
+    const __m256i down = _mm256_srl_epi32(bytes, _mm_cvtsi32_si128(shift));
+    return _mm256_cvtepi32_ps(_mm256_and_si256(down, _mm256_set1_epi32(mask)));
+}
+
+/* The low bytes of eight whole numbers. */
+static inline void store_low_bytes(void *p, __m256i a) {
+    const __m256i last = _mm256_set1_epi32(0xff);
+    const __m256i bytes = _mm256_and_si256(a, last);
+    const __m128i words =
+        _mm_packus_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+    _mm_storel_epi64(p, _mm_packus_epi16(words, words));
+}
+
+static inline void vec_store_int8(void *p, vec a) {
+    store_low_bytes(p, _mm256_cvttps_epi32(a));
+}
+
+/* The sign goes from bit 7 to bit 15 and the rest to the exponent and fraction of f16 beside it;
+ * seven ones are NaN. */
+static inline vec vec_load_e4m3(const void *p) {
+    const __m128i wide = _mm_slli_epi16(_mm_cvtepi8_epi16(_mm_loadl_epi64(p)), 7);
+    const __m128i ones = _mm_set1_epi16(0x3f80);
+    const __m128i nan = _mm_cmpeq_epi16(_mm_and_si128(wide, ones), ones);
+    const __m128i half = _mm_and_si128(wide, _mm_set1_epi16((short)0xbfff));
+    return _mm256_cvtph_ps(_mm_or_si128(half, _mm_and_si128(nan, _mm_set1_epi16(0x7e00))));
+}
+
+/* As f32_to_e4m3 of floats.h. */
+static inline void vec_store_e4m3(void *p, vec a) {
+    const __m256i bits = _mm256_castps_si256(a);
+    const __m256i magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7fffffff));
+    const __m256 size = _mm256_min_ps(_mm256_set1_ps(448), _mm256_castsi256_ps(magnitude));
+    const __m256i capped = _mm256_castps_si256(size);
+    const __m256i last = _mm256_and_si256(_mm256_srli_epi32(capped, 20), _mm256_set1_epi32(1));
+    const __m256i up = _mm256_add_epi32(last, _mm256_set1_epi32(0x7ffff - (120 << 23)));
+    const __m256i normal = _mm256_srli_epi32(_mm256_add_epi32(capped, up), 20);
+    const __m256 magic = _mm256_set1_ps(0x1p14f);
+    const __m256i subnormal = _mm256_sub_epi32(_mm256_castps_si256(_mm256_add_ps(size, magic)),
+                                               _mm256_castps_si256(magic));
+    const __m256 small = _mm256_cmp_ps(size, _mm256_set1_ps(0x1p-6f), _CMP_LT_OQ);
+    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+    __m256i code = _mm256_blendv_epi8(normal, subnormal, _mm256_castps_si256(small));
+    code = _mm256_blendv_epi8(code, _mm256_set1_epi32(0x7f), nan);
+    const __m256i sign = _mm256_and_si256(_mm256_srli_epi32(bits, 24), _mm256_set1_epi32(0x80));
+    store_low_bytes(p, _mm256_or_si256(code, sign));
+}
+
+static inline vec vec_abs(vec a) {
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
+static inline vec vec_min(vec a, vec b) {
+    return _mm256_min_ps(a, b);
+}
+static inline vec vec_div(vec a, vec b) {
+    return _mm256_div_ps(a, b);
+}
+static inline vec vec_trunc(vec a) {
+    return _mm256_round_ps(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
 }
 
 static inline vec vec_power(vec a) {

@@ -3,6 +3,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef __m512 vec;
 
@@ -112,6 +113,70 @@ static inline vec vec_load_f16(const void *p) {
 
 static inline void vec_store_f16(void *p, vec a) {
     _mm256_storeu_si256(p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+static inline vec vec_all_f16(const void *p) {
+    uint16_t half;
+    memcpy(&half, p, sizeof half);
+    return _mm512_cvtph_ps(_mm256_set1_epi16((short)half));
+}
+
+static inline vec vec_load_int8(const void *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p)));
+}
+
+static inline vec vec_load_bits(const void *p, int shift, int mask) {
+    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(p));
+    const __m512i down = _mm512_srl_epi32(bytes, _mm_cvtsi32_si128(shift));
+    return _mm512_cvtepi32_ps(_mm512_and_si512(down, _mm512_set1_epi32(mask)));
+}
+
+static inline void vec_store_int8(void *p, vec a) {
+    _mm_storeu_si128(p, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(a)));
+}
+
+/* The sign goes from bit 7 to bit 15 and the rest to the exponent and fraction of f16 beside it;
+ * seven ones are NaN. */
+static inline vec vec_load_e4m3(const void *p) {
+    const __m256i wide = _mm256_slli_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128(p)), 7);
+    const __m256i ones = _mm256_set1_epi16(0x3f80);
+    const __m256i nan = _mm256_cmpeq_epi16(_mm256_and_si256(wide, ones), ones);
+    const __m256i half = _mm256_and_si256(wide, _mm256_set1_epi16((short)0xbfff));
+    const __m256i quiet = _mm256_and_si256(nan, _mm256_set1_epi16(0x7e00));
+    return _mm512_cvtph_ps(_mm256_or_si256(half, quiet));
+}
+
+/* As f32_to_e4m3 of floats.h. */
+static inline void vec_store_e4m3(void *p, vec a) {
+    const __m512i bits = _mm512_castps_si512(a);
+    const __m512i magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fffffff));
+    const __m512 size = _mm512_min_ps(_mm512_set1_ps(448), _mm512_castsi512_ps(magnitude));
+    const __m512i capped = _mm512_castps_si512(size);
+    const __m512i last = _mm512_and_si512(_mm512_srli_epi32(capped, 20), _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(last, _mm512_set1_epi32(0x7ffff - (120 << 23)));
+    const __m512i normal = _mm512_srli_epi32(_mm512_add_epi32(capped, up), 20);
+    const __m512 magic = _mm512_set1_ps(0x1p14f);
+    const __m512i subnormal = _mm512_sub_epi32(_mm512_castps_si512(_mm512_add_ps(size, magic)),
+                                               _mm512_castps_si512(magic));
+    const __mmask16 small = _mm512_cmp_ps_mask(size, _mm512_set1_ps(0x1p-6f), _CMP_LT_OQ);
+    const __mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+    __m512i code = _mm512_mask_mov_epi32(normal, small, subnormal);
+    code = _mm512_mask_mov_epi32(code, nan, _mm512_set1_epi32(0x7f));
+    const __m512i sign = _mm512_and_si512(_mm512_srli_epi32(bits, 24), _mm512_set1_epi32(0x80));
+    _mm_storeu_si128(p, _mm512_cvtepi32_epi8(_mm512_or_si512(code, sign)));
+}
+
+static inline vec vec_abs(vec a) {
+    return _mm512_abs_ps(a);
+}
+static inline vec vec_min(vec a, vec b) {
+    return _mm512_min_ps(a, b);
+}
+static inline vec vec_div(vec a, vec b) {
+    return _mm512_div_ps(a, b);
+}
+static inline vec vec_trunc(vec a) {
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
 }
 
 static inline vec vec_power(vec a) {

@@ -15,12 +15,6 @@ static float magnitude_of(size_t n, const float *in) {
     return greatest;
 }
 
-/* Bits of an f16 scale; NaN where it is too large for one. */
-static uint16_t f16_scale(float scale) {
-    const uint16_t bits = f32_to_f16(scale);
-    return isfinite(f16_to_f32(bits)) ? bits : 0x7e00;
-}
-
 static void encode_f32(const RowFormat *format, const float *in, void *row) {
     if (format->n) memcpy(row, in, format->n * sizeof *in);
 }
@@ -56,18 +50,10 @@ static void encode_fp8(const RowFormat *format, const float *in, void *row) {
     encode_rope(format, in, bytes);
 }
 
-/* The least power of two that is not less than x and 1e-4. */
-static float power_scale(float x) {
-    if (isnan(x)) return x;
-    int exponent;
-    const float fraction = frexpf(fmaxf(x, 1e-4f), &exponent); /* in [1/2, 1) */
-    return ldexpf(1, fraction == 0.5f ? exponent - 1 : exponent);
-}
-
 static void encode_fp8_ds_mla(const RowFormat *format, const float *in, void *row) {
     unsigned char *bytes = row;
     for (size_t i = 0; i < format->coded; i += DS_TILE) {
-        const float scale = power_scale(magnitude_of(DS_TILE, in + i) / 448);
+        const float scale = ds_scale(magnitude_of(DS_TILE, in + i));
         store_f32(bytes + ds_scale_at(format, i), scale);
         fp8_values(DS_TILE, scale, in + i, bytes + i);
     }
@@ -133,15 +119,11 @@ static void encode_int4(const RowFormat *format, const float *in, void *row) {
         const float *x = in + i;
         float min = x[0], max = x[0], q[GROUP];
         for (size_t j = 0; j < GROUP; j++) min = fminf(min, x[j]), max = fmaxf(max, x[j]);
-        const uint16_t least_bits = f32_to_f16(min);
-        const float least = f16_to_f32(least_bits);
-        const bool finite = isfinite(magnitude_of(GROUP, x)) && isfinite(least);
-        const uint16_t scale_bits = f16_scale(finite ? (max - min) / 15 : NAN);
-        const float scale = f16_to_f32(scale_bits);
+        const IntScale s = int_scale(isfinite(magnitude_of(GROUP, x)), min, max, 15);
         for (size_t j = 0; j < GROUP; j++)
-            q[j] = scale > 0 ? clamped(roundf((x[j] - least) / scale), 0, 15) : 0;
-        store_u16(group, scale_bits);
-        store_u16(group + 2, finite ? least_bits : 0);
+            q[j] = s.step > 0 ? clamped(roundf((x[j] - s.least) / s.step), 0, 15) : 0;
+        store_u16(group, s.step_bits);
+        store_u16(group + 2, s.least_bits);
         store_half_bytes(q, group + 4);
     }
     encode_rope(format, in, row);

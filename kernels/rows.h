@@ -3,6 +3,8 @@
 #ifndef KVLAB_ROWS_H
 #define KVLAB_ROWS_H
 
+#include <math.h>
+
 #include "codec.h"
 #include "floats.h"
 
@@ -40,6 +42,41 @@ static inline uint16_t load_u16(const unsigned char *p) {
 static inline void store_u16(unsigned char *p, uint16_t x) {
     memcpy(p, &x, sizeof x);
 }
+
+/* ---- scales ---- */
+
+/* Bits of an f16 scale; NaN where it is too large for one. */
+static inline uint16_t f16_scale(float scale) {
+    const uint16_t bits = f32_to_f16(scale);
+    return (bits & 0x7c00) == 0x7c00 ? 0x7e00 : bits;
+}
+
+/* Of a tile of fp8_ds_mla: the least power of two that is not less than greatest/448 and 1e-4. What
+ * is behind the first bit of a float's fraction carries into its exponent, and is cut. */
+static inline float ds_scale(float greatest) {
+    const float least = greatest / 448 < 1e-4f ? 1e-4f : greatest / 448;
+    return isnan(greatest) ? greatest : bits_float((float_bits(least) + 0x7fffffu) & 0x7f800000u);
+}
+
+/* Step and least value of a group of int4, as floats and as they are stored. */
+typedef struct {
+    float step, least;
+    uint16_t step_bits, least_bits;
+} IntScale;
+
+/* From least and greatest of its values, for codes up to `most`; NaN for one that is not finite.
+ * Adding 0 makes one of both zeros. */
+static inline IntScale int_scale(bool finite, float min, float max, float most) {
+    IntScale s = { .least_bits = f32_to_f16(min + 0.0f) };
+    s.least = f16_to_f32(s.least_bits);
+    finite = finite && !isinf(s.least);
+    if (!finite) s.least_bits = 0;
+    s.step_bits = f16_scale(finite ? (max - min) / most : NAN);
+    s.step = f16_to_f32(s.step_bits);
+    return s;
+}
+
+/* ---- places ---- */
 
 /* The scale of the tile of fp8_ds_mla that value i lies in. */
 static inline size_t ds_scale_at(const RowFormat *format, size_t i) {

@@ -13,9 +13,9 @@
  *   vec_load(p) vec_store(p, a)         floats, unaligned
  *   vec_load_part(p, n) vec_store_part(p, n, a)    the first n < WIDTH lanes; the rest reads as 0
  *                                       and memory behind them is not touched
- *   vec_load_bf16(p) vec_store_bf16(p, a) vec_load_f16(p) vec_store_f16(p, a)
  *   vec_power(a)                        2^k for a = k + 1.5*2^23
  *   vec_unless_below(x, limit, y)       y, but 0 in lanes where x < limit
+ *   and for stored rows what vector_rows.h names
  *
  * Register blocks. `scores` keeps rows x tokens accumulators, each a vector of partial sums along
  * d; a key vector is loaded and converted once for the rows. `values` keeps rows x vectors of
@@ -39,65 +39,19 @@
 
 enum { BLOCK_MAX = 32 };
 
-INLINE size_t element_bytes(RowType type) {
-    return type == ROW_F32 ? 4 : 2;
-}
-
-INLINE vec load_element(RowType type, const unsigned char *p) {
-    if (type == ROW_BF16) return vec_load_bf16(p);
-    if (type == ROW_F16) return vec_load_f16(p);
-    return vec_load(p);
-}
-
-/* The last n < WIDTH elements of a row. */
-INLINE vec load_tail(RowType type, const unsigned char *p, size_t n) {
-    if (type == ROW_F32) return vec_load_part(p, n);
-    unsigned char padded[2 * WIDTH] = { 0 };
-    memcpy(padded, p, 2 * n);
-    return load_element(type, padded);
-}
-
-/* ---- rows ---- */
-
-INLINE void decode_row(RowType type, size_t n, const void *row, float *out) {
-    const unsigned char *p = row;
-    const size_t bytes = element_bytes(type);
-    size_t i = 0;
-    for (; i + WIDTH <= n; i += WIDTH) vec_store(out + i, load_element(type, p + i * bytes));
-    if (i < n) vec_store_part(out + i, n - i, load_tail(type, p + i * bytes, n - i));
-}
-
-INLINE void encode_row(RowType type, size_t n, const float *in, void *row) {
-    unsigned char *p = row;
-    size_t i = 0;
-    for (; i + WIDTH <= n; i += WIDTH) {
-        if (type == ROW_BF16)
-            vec_store_bf16(p + 2 * i, vec_load(in + i));
-        else
-            vec_store_f16(p + 2 * i, vec_load(in + i));
-    }
-    if (i == n) return;
-    unsigned char padded[2 * WIDTH];
-    const vec x = vec_load_part(in + i, n - i);
-    if (type == ROW_BF16)
-        vec_store_bf16(padded, x);
-    else
-        vec_store_f16(padded, x);
-    memcpy(p + 2 * i, padded, 2 * (n - i));
-}
+#include "vector_rows.h"
 
 /* ---- scores ---- */
 
-INLINE void scores_block(RowType type, size_t rows, size_t tokens, size_t d, const float *q,
-                         size_t ld_q, const unsigned char *k, size_t k_stride, float *s,
-                         size_t ld_s) {
-    const size_t bytes = element_bytes(type);
+INLINE void scores_block(RowType type, const RowFormat *format, size_t rows, size_t tokens,
+                         size_t d, const float *q, size_t ld_q, const unsigned char *k,
+                         size_t k_stride, float *s, size_t ld_s) {
     vec sums[BLOCK_MAX], keys[BLOCK_MAX];
     UNROLL for (size_t c = 0; c < rows * tokens; c++) sums[c] = vec_zero();
     size_t e = 0;
     for (; e + WIDTH <= d; e += WIDTH) {
         UNROLL for (size_t j = 0; j < tokens; j++) keys[j] =
-            load_element(type, k + j * k_stride + e * bytes);
+            load_values(type, format, k + j * k_stride, e);
         UNROLL for (size_t i = 0; i < rows; i++) {
             const vec x = vec_load(q + i * ld_q + e);
             UNROLL for (size_t j = 0; j < tokens; j++) sums[i * tokens + j] =
@@ -106,7 +60,7 @@ INLINE void scores_block(RowType type, size_t rows, size_t tokens, size_t d, con
     }
     if (e < d) {
         UNROLL for (size_t j = 0; j < tokens; j++) keys[j] =
-            load_tail(type, k + j * k_stride + e * bytes, d - e);
+            load_tail(type, format, k + j * k_stride, e, d - e);
         UNROLL for (size_t i = 0; i < rows; i++) {
             const vec x = vec_load_part(q + i * ld_q + e, d - e);
             UNROLL for (size_t j = 0; j < tokens; j++) sums[i * tokens + j] =
@@ -126,27 +80,30 @@ INLINE void scores_block(RowType type, size_t rows, size_t tokens, size_t d, con
 
 /* As many whole groups of `rows` query rows as m holds, each over all tokens: the group stays in
  * the first cache while the keys pass. Gives the query rows done. */
-INLINE size_t scores_rows(RowType type, size_t rows, size_t tokens, size_t m, size_t n, size_t d,
-                          const float *q, size_t ld_q, const unsigned char *k, size_t k_stride,
-                          float *s, size_t ld_s) {
+INLINE size_t scores_rows(RowType type, const RowFormat *format, size_t rows, size_t tokens,
+                          size_t m, size_t n, size_t d, const float *q, size_t ld_q,
+                          const unsigned char *k, size_t k_stride, float *s, size_t ld_s) {
     size_t i = 0;
     for (; i + rows <= m; i += rows) {
         const float *x = q + i * ld_q;
         float *out = s + i * ld_s;
         size_t j = 0;
         for (; j + tokens <= n; j += tokens)
-            scores_block(type, rows, tokens, d, x, ld_q, k + j * k_stride, k_stride, out + j, ld_s);
+            scores_block(type, format, rows, tokens, d, x, ld_q, k + j * k_stride, k_stride,
+                         out + j, ld_s);
         for (; j < n; j++)
-            scores_block(type, rows, 1, d, x, ld_q, k + j * k_stride, k_stride, out + j, ld_s);
+            scores_block(type, format, rows, 1, d, x, ld_q, k + j * k_stride, k_stride, out + j,
+                         ld_s);
     }
     return i;
 }
 
-INLINE void scores(RowType type, size_t m, size_t n, size_t d, const float *q, size_t ld_q,
-                   const void *k, size_t k_stride, float *s, size_t ld_s) {
+INLINE void scores(RowType type, const RowFormat *format, size_t m, size_t n, size_t d,
+                   const float *q, size_t ld_q, const void *k, size_t k_stride, float *s,
+                   size_t ld_s) {
     size_t i = 0;
 #define ROWS(rows, tokens)                                                                         \
-    i += scores_rows(type, rows, tokens, m - i, n, d, q + i * ld_q, ld_q, k, k_stride,             \
+    i += scores_rows(type, format, rows, tokens, m - i, n, d, q + i * ld_q, ld_q, k, k_stride,     \
                      s + i * ld_s, ld_s)
     BLOCKS(ROWS);
 #undef ROWS
@@ -154,16 +111,15 @@ INLINE void scores(RowType type, size_t m, size_t n, size_t d, const float *q, s
 
 /* ---- values ---- */
 
-/* Adds a block's results, whole vectors or one that is cut, to the output. */
-INLINE void values_block(RowType type, size_t rows, size_t vectors, size_t cut, size_t n,
-                         const float *p, size_t ld_p, const unsigned char *v, size_t v_stride,
-                         float *o, size_t ld_o) {
-    const size_t bytes = element_bytes(type);
+/* The values from e on, whole vectors or one that is cut, added to the output from there on. */
+INLINE void values_block(RowType type, const RowFormat *format, size_t rows, size_t vectors,
+                         size_t e, size_t cut, size_t n, const float *p, size_t ld_p,
+                         const unsigned char *v, size_t v_stride, float *o, size_t ld_o) {
     vec sums[BLOCK_MAX], row[BLOCK_MAX];
     UNROLL for (size_t c = 0; c < rows * vectors; c++) sums[c] = vec_zero();
     for (size_t j = 0; j < n; j++) {
         UNROLL for (size_t c = 0; c < vectors; c++) row[c] =
-            cut ? load_tail(type, v, cut) : load_element(type, v + c * WIDTH * bytes);
+            cut ? load_tail(type, format, v, e, cut) : load_values(type, format, v, e + c * WIDTH);
         UNROLL for (size_t i = 0; i < rows; i++) {
             const vec weight = vec_all(p[i * ld_p + j]);
             UNROLL for (size_t c = 0; c < vectors; c++) sums[i * vectors + c] =
@@ -173,7 +129,7 @@ INLINE void values_block(RowType type, size_t rows, size_t vectors, size_t cut, 
     }
     UNROLL for (size_t i = 0; i < rows; i++) {
         UNROLL for (size_t c = 0; c < vectors; c++) {
-            float *out = o + i * ld_o + c * WIDTH;
+            float *out = o + i * ld_o + e + c * WIDTH;
             const vec sum = sums[i * vectors + c];
             if (cut)
                 vec_store_part(out, cut, vec_add(vec_load_part(out, cut), sum));
@@ -185,32 +141,32 @@ INLINE void values_block(RowType type, size_t rows, size_t vectors, size_t cut, 
 
 /* As many whole groups of `rows` query rows as m holds: a stripe of the values stays in the first
  * cache while the groups pass. Gives the query rows done. */
-INLINE size_t values_rows(RowType type, size_t rows, size_t vectors, size_t m, size_t n, size_t d,
-                          const float *p, size_t ld_p, const unsigned char *v, size_t v_stride,
-                          float *o, size_t ld_o) {
-    const size_t bytes = element_bytes(type);
+INLINE size_t values_rows(RowType type, const RowFormat *format, size_t rows, size_t vectors,
+                          size_t m, size_t n, size_t d, const float *p, size_t ld_p,
+                          const unsigned char *v, size_t v_stride, float *o, size_t ld_o) {
     const size_t groups = m / rows;
     size_t e = 0;
     for (; e + vectors * WIDTH <= d; e += vectors * WIDTH)
         for (size_t g = 0; g < groups; g++)
-            values_block(type, rows, vectors, 0, n, p + g * rows * ld_p, ld_p, v + e * bytes,
-                         v_stride, o + g * rows * ld_o + e, ld_o);
+            values_block(type, format, rows, vectors, e, 0, n, p + g * rows * ld_p, ld_p, v,
+                         v_stride, o + g * rows * ld_o, ld_o);
     for (; e + WIDTH <= d; e += WIDTH)
         for (size_t g = 0; g < groups; g++)
-            values_block(type, rows, 1, 0, n, p + g * rows * ld_p, ld_p, v + e * bytes, v_stride,
-                         o + g * rows * ld_o + e, ld_o);
+            values_block(type, format, rows, 1, e, 0, n, p + g * rows * ld_p, ld_p, v, v_stride,
+                         o + g * rows * ld_o, ld_o);
     if (e < d)
         for (size_t g = 0; g < groups; g++)
-            values_block(type, rows, 1, d - e, n, p + g * rows * ld_p, ld_p, v + e * bytes,
-                         v_stride, o + g * rows * ld_o + e, ld_o);
+            values_block(type, format, rows, 1, e, d - e, n, p + g * rows * ld_p, ld_p, v, v_stride,
+                         o + g * rows * ld_o, ld_o);
     return groups * rows;
 }
 
-INLINE void values(RowType type, size_t m, size_t n, size_t d, const float *p, size_t ld_p,
-                   const void *v, size_t v_stride, float *o, size_t ld_o) {
+INLINE void values(RowType type, const RowFormat *format, size_t m, size_t n, size_t d,
+                   const float *p, size_t ld_p, const void *v, size_t v_stride, float *o,
+                   size_t ld_o) {
     size_t i = 0;
 #define ROWS(rows, vectors)                                                                        \
-    i += values_rows(type, rows, vectors, m - i, n, d, p + i * ld_p, ld_p, v, v_stride,            \
+    i += values_rows(type, format, rows, vectors, m - i, n, d, p + i * ld_p, ld_p, v, v_stride,    \
                      o + i * ld_o, ld_o)
     BLOCKS(ROWS);
 #undef ROWS
@@ -316,44 +272,29 @@ static float fma_rounds(size_t rounds, double *flops) {
 
 #define TYPED(name, type)                                                                          \
     static void decode_##name(const RowFormat *format, size_t n, const void *row, float *out) {    \
-        (void)format;                                                                              \
-        decode_row(type, n, row, out);                                                             \
+        decode_row(type, format, n, row, out);                                                     \
     }                                                                                              \
     static void scores_##name(const RowFormat *format, size_t m, size_t n, size_t d,               \
                               const float *q, size_t ld_q, const void *k, size_t k_stride,         \
                               float *s, size_t ld_s) {                                             \
-        (void)format;                                                                              \
-        scores(type, m, n, d, q, ld_q, k, k_stride, s, ld_s);                                      \
+        scores(type, format, m, n, d, q, ld_q, k, k_stride, s, ld_s);                              \
     }                                                                                              \
     static void values_##name(const RowFormat *format, size_t m, size_t n, size_t d,               \
                               const float *p, size_t ld_p, const void *v, size_t v_stride,         \
                               float *o, size_t ld_o) {                                             \
-        (void)format;                                                                              \
-        values(type, m, n, d, p, ld_p, v, v_stride, o, ld_o);                                      \
+        values(type, format, m, n, d, p, ld_p, v, v_stride, o, ld_o);                              \
     }
-TYPED(f32, ROW_F32)
-TYPED(bf16, ROW_BF16)
-TYPED(f16, ROW_F16)
+ROW_TYPES(TYPED)
 #undef TYPED
-
-static void encode_bf16(const RowFormat *format, const float *in, void *row) {
-    encode_row(ROW_BF16, format->n, in, row);
-}
-static void encode_f16(const RowFormat *format, const float *in, void *row) {
-    encode_row(ROW_F16, format->n, in, row);
-}
 
 static void fill(Kernels *kernels) {
 #define TYPED(name, type)                                                                          \
     kernels->decode[type] = decode_##name;                                                         \
     kernels->scores[type] = scores_##name;                                                         \
     kernels->values[type] = values_##name;
-    TYPED(f32, ROW_F32)
-    TYPED(bf16, ROW_BF16)
-    TYPED(f16, ROW_F16)
+    ROW_TYPES(TYPED)
 #undef TYPED
-    kernels->encode[ROW_BF16] = encode_bf16;
-    kernels->encode[ROW_F16] = encode_f16;
+    fill_encoders(kernels);
     kernels->softmax_step = softmax_step;
     kernels->scale = scale_by;
     kernels->rmsnorm = rmsnorm;

@@ -10,6 +10,7 @@
 #include <simde/x86/avx512.h>
 #include <simde/x86/fma.h>
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -58,6 +59,50 @@ static inline __m256i emulated_narrow(__m512i a) {
     return out;
 }
 
+static inline __m512i emulated_from_bytes(__m128i a, int is_signed) {
+    int8_t narrow[EMULATED_LANES];
+    int32_t wide[EMULATED_LANES];
+    memcpy(narrow, &a, sizeof narrow);
+    for (size_t i = 0; i < EMULATED_LANES; i++)
+        wide[i] = is_signed ? narrow[i] : (int32_t)(uint8_t)narrow[i];
+    return _mm512_loadu_si512(wide);
+}
+
+static inline __m128i emulated_to_bytes(__m512i a) {
+    uint32_t wide[EMULATED_LANES];
+    uint8_t narrow[EMULATED_LANES];
+    memcpy(wide, &a, sizeof wide);
+    for (size_t i = 0; i < EMULATED_LANES; i++) narrow[i] = (uint8_t)wide[i];
+    __m128i out;
+    memcpy(&out, narrow, sizeof out);
+    return out;
+}
+
+static inline __m512 emulated_to_floats(__m512i a) {
+    int32_t whole[EMULATED_LANES];
+    float lanes[EMULATED_LANES];
+    memcpy(whole, &a, sizeof whole);
+    for (size_t i = 0; i < EMULATED_LANES; i++) lanes[i] = (float)whole[i];
+    return _mm512_loadu_ps(lanes);
+}
+
+/* SIMDe rounds otherwise than it is told. */
+static inline __m512 emulated_roundscale(__m512 a, int rounding) {
+    float lanes[EMULATED_LANES];
+    _mm512_storeu_ps(lanes, a);
+    for (size_t i = 0; i < EMULATED_LANES; i++)
+        lanes[i] = rounding & 3 ? truncf(lanes[i]) : rintf(lanes[i]);
+    return _mm512_loadu_ps(lanes);
+}
+
+static inline __m512i emulated_truncated(__m512 a) {
+    float lanes[EMULATED_LANES];
+    int32_t whole[EMULATED_LANES];
+    _mm512_storeu_ps(lanes, a);
+    for (size_t i = 0; i < EMULATED_LANES; i++) whole[i] = (int32_t)lanes[i];
+    return _mm512_loadu_si512(whole);
+}
+
 /* The conversions of f16 are those of floats.h. */
 static inline __m512 emulated_from_f16(__m256i a) {
     float lanes[EMULATED_LANES];
@@ -83,6 +128,13 @@ static inline __m256i emulated_to_f16(__m512 a) {
 #define _mm512_cvtepu16_epi32(a)          emulated_widen(a)
 #define _mm512_cvtepi32_epi16(a)          emulated_narrow(a)
 #define _mm512_cvtph_ps(a)                emulated_from_f16(a)
+#define _mm512_cvtepi8_epi32(a)           emulated_from_bytes(a, 1)
+#define _mm512_cvtepu8_epi32(a)           emulated_from_bytes(a, 0)
+#undef _mm512_roundscale_ps
+#define _mm512_roundscale_ps(a, rounding) emulated_roundscale(a, rounding)
+#define _mm512_cvtepi32_epi8(a)           emulated_to_bytes(a)
+#define _mm512_cvtepi32_ps(a)             emulated_to_floats(a)
+#define _mm512_cvttps_epi32(a)            emulated_truncated(a)
 #define _mm512_cvtps_ph(a, rounding)      emulated_to_f16(a)
 
 #ifndef _MM_FROUND_TO_NEAREST_INT
