@@ -49,7 +49,7 @@ static Status read_kinds(const Reading *r, Architecture *a, Error *err) {
     for (size_t layer = 0; layer < a->layers + a->draft_layers; layer++) {
         CacheKind kind;
         a->layer_kind[layer] = NO_CACHE;
-        if (r->role[layer] == ROLE_SHARED || r->role[layer] == ROLE_NONE) continue;
+        if (r->shared[layer] || r->role[layer] == ROLE_NONE) continue;
         a->layer_caches[layer] = (uint8_t)blocks;
         memset(&kind, 0, sizeof kind);
         TRY(hf_kind(r, layer, &kind, err));
@@ -80,7 +80,8 @@ static Status read_reading(Reading *r, Architecture *a, Error *err) {
     a->longest_tokens = r->longest_tokens;
     a->draft_layers = r->draft_layers;
     TRY(read_kinds(r, a, err));
-    return OK;
+    TRY(hf_weights(r, a, err));
+    return hf_quantization(r, a, err);
 }
 
 Status hf_architecture_parse(Architecture *out, const Json *json, const char *file,

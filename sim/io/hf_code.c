@@ -18,10 +18,10 @@ static const HfCode rows[] = {
     /* Three windows, then one without. */
     { "cohere2", .full_every = 4, .others = ROLE_WINDOW, .tied = true, .parallel = true },
     /* Every fourth layer has no RoPE, and no chunks: no_rope_layers where the file has them. */
-    { "llama4_text", .full_every = 4, .others = ROLE_CHUNK },
+    { "llama4_text", .full_every = 4, .others = ROLE_CHUNK, .shared_experts = 1 },
     /* Each layer holds two attentions, each with a latent of its own. */
-    { "longcat_flash", .attention_blocks = 2 },
-    { "qwen", .qkv_biased = true },
+    { "longcat_flash", .attention_blocks = 2, .dense_beside = 2 },
+    { "qwen", .qkv_biased = true, .halved_mlp = true },
     { "qwen2", .qkv_biased = true },
     { "qwen2_moe", .qkv_biased = true },
     { "qwen3", .qk_norm = true },
@@ -42,6 +42,7 @@ static const HfCode rows[] = {
     { "starcoder2", .tied = true, .ungated = true, .biased = true },
     { "nemotron", .ungated = true },
     { "nemotron_h", .ungated = true },
+    { "gpt_oss", .expert_biases = true },
     { "minicpm3", .tied = true },
 };
 

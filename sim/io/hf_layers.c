@@ -334,7 +334,7 @@ static Status read_sharing(Reading *r, Error *err) {
     for (size_t i = 0; i < r->shape.layers; i++)
         if (attends(r->role[i]) &&
             (i >= r->shape.layers - shared || (grouped && factor && i % factor)))
-            r->role[i] = ROLE_SHARED;
+            r->shared[i] = true;
     return OK;
 }
 

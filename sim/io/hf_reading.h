@@ -19,7 +19,6 @@ typedef enum {
     ROLE_STATE,      /* linear attention, Mamba, a short convolution */
     ROLE_IMAGE,      /* cross attention over an encoder's states */
     ROLE_COMPRESSED, /* rows that stand for `ratio` tokens each, and a window (DeepSeek-V4) */
-    ROLE_SHARED,     /* attends to the cache of an earlier layer */
     ROLE_NONE        /* no attention at all */
 } LayerRole;
 
@@ -36,6 +35,10 @@ typedef struct {
     bool qk_norm;                      /* a norm over the heads of q and of k */
     bool parallel;                     /* attention and MLP share one norm */
     bool sandwiched;                   /* a norm after attention and after the MLP too */
+    bool halved_mlp;                   /* intermediate_size is that of two halves */
+    bool expert_biases;                /* biases within experts and router */
+    size_t shared_experts;             /* where the file does not say */
+    size_t dense_beside;               /* dense MLPs beside the experts of a layer */
     bool gated_output;                 /* q is twice as wide: a gate on attention's output */
     size_t positions_extra;            /* learned positions: rows beyond longest_tokens, plus 1 */
 } HfCode;
@@ -52,9 +55,21 @@ typedef struct {
     const char *schedule; /* the key that says which layer is what, NULL: all are alike */
     uint8_t role[ARCHITECTURE_LAYERS_MOST]; /* LayerRole; draft layers follow */
     uint16_t ratio[ARCHITECTURE_LAYERS_MOST];
+    bool shared[ARCHITECTURE_LAYERS_MOST];  /* attends to the cache of an earlier layer */
     bool indexed[ARCHITECTURE_LAYERS_MOST]; /* has index keys of its own */
     size_t draft_layers;
 } Reading;
+
+/* The MLPs of a model: dense ones, and experts. */
+typedef struct {
+    size_t matrices;     /* 3 where gated, else 2 */
+    size_t intermediate; /* of a dense one */
+    size_t dense_beside; /* dense ones beside the experts of a layer */
+    size_t experts, per_token, expert_intermediate;
+    size_t expert_hidden;                /* values that go into an expert: hidden, or fewer */
+    size_t shared_experts, shared_width; /* ... and the intermediate width of all of them */
+    bool shared_gate, expert_biases;
+} Mlp;
 
 /* The row of a model_type; one that leaves nothing to code where there is none. */
 const HfCode *hf_code(const char *model_type);
@@ -72,6 +87,14 @@ Status hf_layers(Reading *reading, Error *err);
 /* The kind of cache of a layer (hf_kinds.c), and of one with a state (hf_states.c). */
 Status hf_kind(const Reading *reading, size_t layer, CacheKind *out, Error *err);
 Status hf_state(const Reading *reading, CacheKind *out, Error *err);
+
+/* Widths of the MLPs, and what each layer has (hf_mlp.c). */
+Status hf_mlp(const Reading *reading, Mlp *out, uint8_t layer_mlp[ARCHITECTURE_LAYERS_MOST],
+              Error *err);
+
+/* Parameters of every part (hf_weights.c), and how they are stored (hf_quantization.c). */
+Status hf_weights(const Reading *reading, Architecture *out, Error *err);
+Status hf_quantization(const Reading *reading, Architecture *out, Error *err);
 
 /* Appends keys to a kind's rule: "layer_types, sliding_window". */
 void hf_rule(CacheKind *kind, const char *key);

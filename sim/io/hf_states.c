@@ -35,8 +35,12 @@ static Status read_gated_delta(const Reading *r, CacheKind *kind, Error *err) {
     TRY(size(r, "linear_value_head_dim", WIDTH_MOST, &value_dim, err));
     TRY(size(r, "linear_conv_kernel_dim", KERNEL_MOST, &kernel, err));
     kind->state_elements = value_heads * key_dim * value_dim;
-    kind->conv_elements = (2 * key_heads * key_dim + value_heads * value_dim) * (kernel - 1);
+    const size_t inner = value_heads * value_dim, channels = 2 * key_heads * key_dim + inner;
+    kind->conv_elements = channels * (kernel - 1);
     kind->state_heads = kind->heads = value_heads;
+    /* q, k, v and a gate; two scalars a head; the output */
+    kind->parameters = (double)r->shape.hidden * (double)(channels + 2 * inner + 2 * value_heads) +
+                       (double)(channels * kernel + 2 * value_heads + value_dim);
     return OK;
 }
 
@@ -50,6 +54,7 @@ static Status read_kda(const Reading *r, CacheKind *kind, Error *err) {
     Fields nested;
     Asked asked = { 0 };
     size_t heads = 0, dim = 0, kernel = 0;
+    bool full_gate = false;
     TRY(fields_nested(&nested, &r->text, "linear_attn_config", "linear_attn_config.", err));
     nested.asked = &asked;
     fields_ignore(&nested, lists);
@@ -57,10 +62,16 @@ static Status read_kda(const Reading *r, CacheKind *kind, Error *err) {
     TRY(fields_size(&nested, dim_key, REQUIRED, WIDTH_MOST, &dim, err));
     TRY(fields_size(&nested, kernel_key, REQUIRED, KERNEL_MOST, &kernel, err));
     fields_ignore(&nested, gates);
+    TRY(fields_flag(&nested, gates[0], &full_gate, err));
     TRY(fields_refuse_leftovers(&nested, err));
     kind->state_elements = heads * dim * dim;
-    kind->conv_elements = 3 * heads * dim * (kernel - 1);
+    const size_t inner = heads * dim, low_rank = (r->shape.hidden + inner) * dim;
+    kind->conv_elements = 3 * inner * (kernel - 1);
     kind->state_heads = kind->heads = heads;
+    /* q, k, v and the output, a decay of low rank, a gate, a scalar a head */
+    kind->parameters = (double)(4 * r->shape.hidden * inner + low_rank) +
+                       (double)(full_gate ? r->shape.hidden * inner : low_rank) +
+                       (double)(r->shape.hidden * heads + 3 * inner * kernel + inner + heads + dim);
     return OK;
 }
 
@@ -69,6 +80,8 @@ static Status read_lightning(const Reading *r, CacheKind *kind, Error *err) {
     (void)err;
     kind->state_elements = r->shape.heads * r->shape.key_dim * r->shape.key_dim;
     kind->state_heads = kind->heads = r->shape.heads;
+    const double inner = (double)(r->shape.heads * r->shape.key_dim);
+    kind->parameters = 5 * (double)r->shape.hidden * inner + inner; /* q, k, v, gate, output */
     return OK;
 }
 
@@ -83,11 +96,15 @@ static void ignore_kernel(const Reading *r) {
     fields_ignore(&r->text, keys);
 }
 
-static Status mamba2(CacheKind *kind, size_t heads, size_t dim, size_t state, size_t groups,
-                     size_t kernel) {
-    kind->state_elements = heads * dim * state;
-    kind->conv_elements = (heads * dim + 2 * groups * state) * (kernel - 1);
+static Status mamba2(const Reading *r, CacheKind *kind, size_t heads, size_t dim, size_t state,
+                     size_t groups, size_t kernel) {
+    const size_t inner = heads * dim, channels = inner + 2 * groups * state;
+    kind->state_elements = inner * state;
+    kind->conv_elements = channels * (kernel - 1);
     kind->state_heads = kind->heads = heads;
+    /* a gate, the convolution's channels and a time step a head; the output; scalars */
+    kind->parameters = (double)r->shape.hidden * (double)(2 * inner + channels + heads) +
+                       (double)(channels * (kernel + 1) + 3 * heads + inner);
     return OK;
 }
 
@@ -99,7 +116,7 @@ static Status read_nemotron_mamba(const Reading *r, CacheKind *kind, Error *err)
     TRY(size(r, "ssm_state_size", WIDTH_MOST, &state, err));
     TRY(size(r, "n_groups", HEADS_MOST, &groups, err));
     TRY(first_size(r, "conv_kernel", "mamba_d_conv", KERNEL_MOST, &kernel, err));
-    return mamba2(kind, heads, dim, state, groups, kernel);
+    return mamba2(r, kind, heads, dim, state, groups, kernel);
 }
 
 /* ... of Granite and Bamba, ... */
@@ -110,7 +127,7 @@ static Status read_granite_mamba(const Reading *r, CacheKind *kind, Error *err) 
     TRY(size(r, "mamba_d_state", WIDTH_MOST, &state, err));
     TRY(size(r, "mamba_n_groups", HEADS_MOST, &groups, err));
     TRY(size(r, "mamba_d_conv", KERNEL_MOST, &kernel, err));
-    return mamba2(kind, heads, dim, state, groups, kernel);
+    return mamba2(r, kind, heads, dim, state, groups, kernel);
 }
 
 /* ... and of models that are all Mamba-2. */
@@ -121,14 +138,22 @@ static Status read_pure_mamba2(const Reading *r, CacheKind *kind, Error *err) {
     TRY(size(r, "state_size", WIDTH_MOST, &state, err));
     TRY(size(r, "n_groups", HEADS_MOST, &groups, err));
     TRY(size(r, "conv_kernel", KERNEL_MOST, &kernel, err));
-    return mamba2(kind, heads, dim, state, groups, kernel);
+    return mamba2(r, kind, heads, dim, state, groups, kernel);
 }
 
 /* Mamba-1: every channel of the inner width has a state of its own. */
-static Status mamba1(CacheKind *kind, size_t inner, size_t state, size_t kernel) {
+static Status mamba1(const Reading *r, CacheKind *kind, size_t inner, size_t state, size_t kernel,
+                     Error *err) {
+    static const char *const rank_keys[] = { "mamba_dt_rank", "time_step_rank", NULL };
+    size_t rank = (r->shape.hidden + 15) / 16;
+    if (json_text(fields_get(&r->text, "time_step_rank")) == NULL)
+        TRY(fields_size(&r->text, rank_keys, OPTIONAL, HIDDEN_MOST, &rank, err));
     kind->state_elements = inner * state;
     kind->conv_elements = inner * (kernel - 1);
     kind->state_heads = kind->heads = inner;
+    /* x and a gate, the output; step, B and C of x, the step of its rank; A, D, the convolution */
+    kind->parameters = 3 * (double)r->shape.hidden * (double)inner +
+                       (double)inner * (double)(2 * rank + 3 * state + kernel + 3);
     return OK;
 }
 
@@ -137,7 +162,7 @@ static Status read_jamba_mamba(const Reading *r, CacheKind *kind, Error *err) {
     TRY(size(r, "mamba_expand", KERNEL_MOST, &expand, err));
     TRY(size(r, "mamba_d_state", WIDTH_MOST, &state, err));
     TRY(size(r, "mamba_d_conv", KERNEL_MOST, &kernel, err));
-    return mamba1(kind, expand * r->shape.hidden, state, kernel);
+    return mamba1(r, kind, expand * r->shape.hidden, state, kernel, err);
 }
 
 static Status read_pure_mamba(const Reading *r, CacheKind *kind, Error *err) {
@@ -151,7 +176,7 @@ static Status read_pure_mamba(const Reading *r, CacheKind *kind, Error *err) {
     }
     TRY(size(r, "state_size", WIDTH_MOST, &state, err));
     TRY(first_size(r, "conv_kernel", "d_conv", KERNEL_MOST, &kernel, err));
-    return mamba1(kind, inner, state, kernel);
+    return mamba1(r, kind, inner, state, kernel, err);
 }
 
 /* LFM2: a gated convolution over the hidden values and no state beside it. */
@@ -160,6 +185,7 @@ static Status read_short_convolution(const Reading *r, CacheKind *kind, Error *e
     TRY(size(r, "conv_L_cache", KERNEL_MOST, &kernel, err));
     kind->conv_elements = r->shape.hidden * (kernel - 1);
     kind->state_heads = kind->heads = r->shape.hidden;
+    kind->parameters = (double)r->shape.hidden * (double)(4 * r->shape.hidden + kernel);
     return OK;
 }
 
