@@ -19,7 +19,7 @@ Test(codec, names_and_types_go_together) {
     for (int type = 0; type < ROW_TYPE_COUNT; type++) {
         RowType parsed = ROW_TYPE_COUNT;
         cr_assert(row_type_parse(row_type_name((RowType)type), &parsed));
-        cr_assert_eq(parsed, type);
+        cr_assert_eq(parsed, (RowType)type);
     }
     RowType kept = ROW_F16;
     cr_assert(!row_type_parse("fp32", &kept));
