@@ -10,12 +10,13 @@
 #include "configs.h"
 #include "options.h"
 #include "quantity.h"
+#include "sweep.h"
 #include "textfile.h"
 
 /* What the command line gives. */
 typedef struct {
     RequestText request;
-    const char *trace, *percentile;
+    const char *trace, *percentile, *sweep;
     bool ledger, json;
 } Given;
 
@@ -135,24 +136,41 @@ static const Option options[] = {
       .argument = "P",
       .help = "of the users held, with --trace: 95",
       .text = &given.percentile },
+    { .name = "sweep",
+      .argument = "FILE",
+      .help = "instead of MODEL: every plan of a file, as CSV",
+      .text = &given.sweep },
     { .name = "ledger", .help = "every line of the working", .flag = &given.ledger },
     { .name = "json", .help = "one JSON object", .flag = &given.json },
 };
 
+static Status sweep(Error *err) {
+    if (given.request.model)
+        return fail(err, ERR_INPUT, "%.80s: --sweep takes its models from its file",
+                    given.request.model);
+    Sweep *s;
+    TRY(sweep_read(&s, given.sweep, err));
+    const Status status = sweep_write(s, stdout, err);
+    sweep_free(s);
+    return status;
+}
+
 Status cmd_plan(int argc, char **argv, Error *err) {
     given = (Given){ 0 };
     const Command command = {
-        .usage = "plan MODEL [options]",
+        .usage = "plan MODEL [options], or plan --sweep FILE.yaml",
         .summary = "What a model's cache takes, how many users fit, how fast, and what binds.",
         .options = options,
         .option_count = sizeof options / sizeof *options,
-        .least = 1,
         .most = 1,
         .examples = examples,
     };
     bool helped;
     TRY(options_parse(&command, argc, argv, &given.request.model, &helped, err));
     if (helped) return OK;
+    if (given.sweep) return sweep(err);
+    if (!given.request.model)
+        return fail(err, ERR_INPUT, "MODEL is missing; usage: kvlab plan MODEL [options]");
     Planned *planned;
     TRY(BUFFER(&planned, 1, "a plan", err));
     const Status status = plan(planned, err);

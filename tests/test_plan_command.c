@@ -152,7 +152,7 @@ Test(plan_command, wrong_input_is_one_line_and_exit_code_2) {
     const struct {
         const char *arguments, *says;
     } wrong[] = {
-        { "plan", "an argument is missing" },
+        { "plan", "MODEL is missing" },
         { "plan DeepSeek-V4", "did you mean" },
         { "plan DeepSeek-V3 --hardware 8xH20O", "no such entry of configs/hardware" },
         { "plan DeepSeek-V3 --engine vlm", "did you mean vllm?" },
