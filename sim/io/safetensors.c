@@ -7,19 +7,15 @@
  * handed out where it lies in the mapping, once sizes and offsets all agree. */
 #include "safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "buffer.h"
 #include "json.h"
 #include "kernel.h"
+#include "mapping.h"
 #include "safetensors_parts.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are read as they lie in files");
@@ -28,9 +24,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values are read as th
 enum { HEADER_VALUES_MOST = 1 << 20 };
 
 struct Safetensors {
-    void *map; /* NULL: the bytes are the caller's */
-    size_t map_bytes;
-    Json *header; /* holds the names and the metadata */
+    Mapping mapping; /* empty: the bytes are the caller's */
+    Json *header;    /* holds the names and the metadata */
     size_t count;
     Tensor *tensors;       /* in the order of the header */
     const Tensor **sorted; /* by name */
@@ -284,46 +279,23 @@ Status safetensors_parse(Safetensors **file, const char *name, const void *bytes
                              left - header_bytes, err);
 }
 
-/* The whole of an open file. Empty files cannot be mapped, and need not be. */
-static Status map_file(int descriptor, const char *path, void **map, size_t *bytes, Error *err) {
-    struct stat found;
-    if (fstat(descriptor, &found) != 0)
-        return fail(err, ERR_MACHINE, "cannot examine %.400s: %s", path, strerror(errno));
-    if (!S_ISREG(found.st_mode)) return fail_at(err, path, 0, 0, "not a regular file");
-    if ((uintmax_t)found.st_size > SIZE_MAX)
-        return fail_at(err, path, 0, 0, "too large for this machine's addresses");
-    *bytes = (size_t)found.st_size;
-    *map = *bytes ? mmap(NULL, *bytes, PROT_READ, MAP_PRIVATE, descriptor, 0) : NULL;
-    if (*map == MAP_FAILED)
-        return fail(err, ERR_MACHINE, "cannot map %.400s: %s", path, strerror(errno));
-    return OK;
-}
-
 Status safetensors_open(Safetensors **file, const char *path, Error *err) {
-    /* Without O_NONBLOCK a named pipe would wait for its other end. */
-    const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor < 0) return fail_at(err, path, 0, 0, "cannot be opened: %s", strerror(errno));
-    void *map = NULL;
-    size_t bytes = 0;
-    Status status = map_file(descriptor, path, &map, &bytes, err);
-    close(descriptor);
-    if (status != OK) return status;
-
+    Mapping mapping;
+    TRY(mapping_open(&mapping, path, err));
     Safetensors *draft = NULL;
-    status = safetensors_parse(&draft, path, map, bytes, err);
+    const Status status = safetensors_parse(&draft, path, mapping.bytes, mapping.size, err);
     if (status != OK) {
-        if (map) munmap(map, bytes);
+        mapping_close(&mapping);
         return status;
     }
-    draft->map = map;
-    draft->map_bytes = bytes;
+    draft->mapping = mapping;
     *file = draft;
     return OK;
 }
 
 void safetensors_close(Safetensors *file) {
     if (!file) return;
-    if (file->map) munmap(file->map, file->map_bytes);
+    mapping_close(&file->mapping);
     json_free(file->header);
     buffer_free(file->tensors);
     buffer_free(file->sorted);

@@ -1,0 +1,201 @@
+/* checkpoint.c -- one file or many behind one list of names; see checkpoint.h. */
+#include "checkpoint.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "buffer.h"
+#include "json.h"
+#include "npy.h"
+#include "textfile.h"
+
+enum { STEM_ROOM = 128 };
+
+struct Checkpoint {
+    char path[PATH_SIZE];
+    char stem[STEM_ROOM]; /* name of the tensor of a .npy file */
+    Npy *npy;
+    size_t shards;
+    Safetensors **shard;
+    char (*shard_name)[STEM_ROOM]; /* of an index */
+    size_t count;
+    const Tensor **tensors; /* by name */
+};
+
+static bool ends_with(const char *text, const char *ending) {
+    const size_t length = strlen(text), tail = strlen(ending);
+    return length >= tail && strcmp(text + length - tail, ending) == 0;
+}
+
+static bool is_folder(const char *path) {
+    struct stat found;
+    return stat(path, &found) == 0 && S_ISDIR(found.st_mode);
+}
+
+static bool exists(const char *path) {
+    struct stat found;
+    return stat(path, &found) == 0;
+}
+
+/* ---- shards ---- */
+
+static Status add_shard(Checkpoint *c, const char *name, size_t *index, Error *err) {
+    for (*index = 0; *index < c->shards; ++*index)
+        if (strcmp(c->shard_name[*index], name) == 0) return OK;
+    if (!*name || strlen(name) >= STEM_ROOM || strchr(name, '/') || strcmp(name, "..") == 0)
+        return fail_at(err, c->path, 0, 0, "weight_map: '%.80s' is no file name", name);
+    char path[PATH_SIZE], folder[PATH_SIZE];
+    const char *slash = strrchr(c->path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - c->path) : 1,
+             slash ? c->path : ".");
+    TRY(textfile_path(path, folder, name, err));
+    TRY(safetensors_open(&c->shard[c->shards], path, err));
+    snprintf(c->shard_name[c->shards++], STEM_ROOM, "%s", name);
+    return OK;
+}
+
+static Status check_name(const Checkpoint *c, size_t shard, const char *name, Error *err) {
+    if (safetensors_find(c->shard[shard], name)) return OK;
+    return fail_at(err, c->path, 0, 0, "weight_map: %.80s holds no tensor '%.120s'",
+                   c->shard_name[shard], name);
+}
+
+static Status open_shards(Checkpoint *c, const Json *map, Error *err) {
+    if (!json_is_object(map))
+        return fail_at(err, c->path, 0, 0, "weight_map is missing or not an object");
+    TRY(BUFFER(&c->shard, json_size(map), "shards", err));
+    TRY(BUFFER(&c->shard_name, json_size(map), "names of shards", err));
+    for (void *at = json_first(map); at; at = json_next(map, at)) {
+        const char *name = json_text(json_value(at));
+        size_t index;
+        if (!name)
+            return fail_at(err, c->path, 0, 0, "weight_map: %.120s: not a file name", json_key(at));
+        TRY(add_shard(c, name, &index, err));
+        TRY(check_name(c, index, json_key(at), err));
+    }
+    return OK;
+}
+
+static Status open_index(Checkpoint *c, Error *err) {
+    Json *json = NULL;
+    TRY(json_read(&json, c->path, err));
+    const Status status = open_shards(c, json_get(json, "weight_map"), err);
+    json_free(json);
+    return status;
+}
+
+static Status open_single(Checkpoint *c, Error *err) {
+    TRY(BUFFER(&c->shard, 1, "shards", err));
+    TRY(safetensors_open(&c->shard[0], c->path, err));
+    c->shards = 1;
+    return OK;
+}
+
+static Status open_npy(Checkpoint *c, Error *err) {
+    const char *slash = strrchr(c->path, '/');
+    const char *name = slash ? slash + 1 : c->path;
+    snprintf(c->stem, sizeof c->stem, "%.*s", (int)(strlen(name) - strlen(".npy")), name);
+    return npy_open(&c->npy, c->path, c->stem, err);
+}
+
+/* ---- the list of names ---- */
+
+static int by_name(const void *a, const void *b) {
+    const Tensor *const *left = a, *const *right = b;
+    return strcmp((*left)->name, (*right)->name);
+}
+
+static Status list_tensors(Checkpoint *c, Error *err) {
+    size_t most = c->npy ? 1 : 0;
+    for (size_t s = 0; s < c->shards; s++) most += safetensors_count(c->shard[s]);
+    TRY(BUFFER(&c->tensors, most, "names of tensors", err));
+    if (c->npy) c->tensors[c->count++] = npy_tensor(c->npy);
+    for (size_t s = 0; s < c->shards; s++)
+        for (size_t i = 0; i < safetensors_count(c->shard[s]); i++)
+            c->tensors[c->count++] = safetensors_tensor(c->shard[s], i);
+    qsort(c->tensors, c->count, sizeof *c->tensors, by_name);
+    for (size_t i = 1; i < c->count; i++)
+        if (strcmp(c->tensors[i - 1]->name, c->tensors[i]->name) == 0)
+            return fail_at(err, c->path, 0, 0, "tensor '%.200s' lies in two shards",
+                           c->tensors[i]->name);
+    return OK;
+}
+
+/* ---- opening ---- */
+
+/* The file that a path stands for. */
+static Status resolve(char *out, const char *path, Error *err) {
+    if (!is_folder(path)) {
+        if (strlen(path) >= PATH_SIZE)
+            return fail(err, ERR_INPUT, "%.80s...: the path is too long", path);
+        snprintf(out, PATH_SIZE, "%s", path);
+        return OK;
+    }
+    TRY(textfile_path(out, path, "model.safetensors.index.json", err));
+    if (exists(out)) return OK;
+    TRY(textfile_path(out, path, "model.safetensors", err));
+    if (exists(out)) return OK;
+    return fail_at(err, path, 0, 0,
+                   "holds neither model.safetensors.index.json nor model.safetensors");
+}
+
+static Status open_file(Checkpoint *c, const char *path, Error *err) {
+    TRY(resolve(c->path, path, err));
+    Status status = ends_with(c->path, ".json")  ? open_index(c, err)
+                    : ends_with(c->path, ".npy") ? open_npy(c, err)
+                                                 : open_single(c, err);
+    return status == OK ? list_tensors(c, err) : status;
+}
+
+Status checkpoint_open(Checkpoint **checkpoint, const char *path, Error *err) {
+    Checkpoint *draft;
+    TRY(BUFFER(&draft, 1, "a checkpoint", err));
+    const Status status = open_file(draft, path, err);
+    if (status == OK)
+        *checkpoint = draft;
+    else
+        checkpoint_close(draft);
+    return status;
+}
+
+void checkpoint_close(Checkpoint *checkpoint) {
+    if (!checkpoint) return;
+    for (size_t s = 0; s < checkpoint->shards; s++) safetensors_close(checkpoint->shard[s]);
+    npy_close(checkpoint->npy);
+    buffer_free(checkpoint->shard);
+    buffer_free(checkpoint->shard_name);
+    buffer_free(checkpoint->tensors);
+    buffer_free(checkpoint);
+}
+
+/* ---- what is in it ---- */
+
+const char *checkpoint_path(const Checkpoint *checkpoint) {
+    return checkpoint->path;
+}
+
+size_t checkpoint_count(const Checkpoint *checkpoint) {
+    return checkpoint->count;
+}
+
+const Tensor *checkpoint_tensor(const Checkpoint *checkpoint, size_t i) {
+    return checkpoint->tensors[i];
+}
+
+const Tensor *checkpoint_find(const Checkpoint *checkpoint, const char *name) {
+    const Tensor wanted = { .name = name }, *key = &wanted;
+    const Tensor *const *found =
+        bsearch(&key, checkpoint->tensors, checkpoint->count, sizeof *checkpoint->tensors, by_name);
+    return found ? *found : NULL;
+}
+
+const Tensor *checkpoint_only(const Checkpoint *checkpoint) {
+    return checkpoint->count == 1 ? checkpoint->tensors[0] : NULL;
+}
+
+const char *checkpoint_metadata(const Checkpoint *checkpoint, const char *key) {
+    return checkpoint->shards == 1 ? safetensors_metadata(checkpoint->shard[0], key) : NULL;
+}
