@@ -239,6 +239,12 @@ static void load_queries(const Item *item) {
 static void decode_tile(const Item *item, size_t from, size_t n) {
     const KvLayout *l = &item->a->layout;
     float *keys = item->work + item->plan->keys, *values = item->work + item->plan->values;
+    if (l->coding) {
+        l->coding->decode(l->coding, item->kernels, &item->a->sequence[item->block->sequence],
+                          item->block->head, from, n, keys, item->plan->k_ld, values,
+                          item->plan->v_ld);
+        return;
+    }
     for (size_t j = 0; j < n; j++)
         item->kernels->decode[l->k.type](&l->k, l->dk, key_row(item, from + j),
                                          keys + j * item->plan->k_ld);
@@ -370,7 +376,7 @@ static void run_item(const Item *item, size_t chunk, float *parts) {
         item->work[plan->max + r] = -INFINITY;
         item->work[plan->sum + r] = 0;
     }
-    const bool decoded = b->rows >= DECODE_ROWS;
+    const bool decoded = b->rows >= DECODE_ROWS || a->layout.coding;
     const size_t begin = smaller(chunk * b->chunk_tokens, b->visible);
     const size_t end = smaller(begin + b->chunk_tokens, b->visible);
     const size_t tile = decoded ? plan->tile : smaller(plan->tile, DIRECT_TOKENS);
@@ -465,6 +471,7 @@ Cost attention_cost(const Attention *a) {
     const KvLayout *l = &a->layout;
     const double heads = (double)a->heads, kv_heads = (double)l->kv_heads;
     const double row = (double)row_bytes(l->k) + (l->v_in_k ? 0 : (double)row_bytes(l->v));
+    const double token = l->coding ? l->coding->token_bytes : kv_heads * row;
     Cost cost = { 0 };
     for (size_t i = 0; i < a->sequences; i++) {
         const KvSequence *s = &a->sequence[i];
@@ -472,8 +479,8 @@ Cost attention_cost(const Attention *a) {
         for (size_t t = 0; t < s->q_tokens; t++) pairs += (double)visible_tokens(s, t);
         const double seen = s->q_tokens ? (double)visible_tokens(s, s->q_tokens - 1) : 0;
         cost.flops += 2 * (double)(l->dk + l->dv) * heads * pairs;
-        cost.bytes += kv_heads * row * seen +
-                      (double)s->q_tokens * heads * (double)(l->dk + l->dv) * sizeof(float);
+        cost.bytes +=
+            token * seen + (double)s->q_tokens * heads * (double)(l->dk + l->dv) * sizeof(float);
     }
     return cost;
 }

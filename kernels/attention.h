@@ -21,6 +21,18 @@
 
 #include "kernel.h"
 
+struct KvSequence;
+
+/* Rows that are not rows of a format each by itself, as where tokens share a scale. */
+typedef struct KvCoding {
+    /* Tokens first .. first+n-1 of a head of a sequence as floats: keys [n, ld_k] and, unless they
+     * lie in the key rows, values [n, ld_v]. */
+    void (*decode)(const struct KvCoding *coding, const Kernels *kernels,
+                   const struct KvSequence *sequence, size_t head, size_t first, size_t n,
+                   float *keys, size_t ld_k, float *values, size_t ld_v);
+    double token_bytes; /* of a token in a full block, all heads: the least a call must read */
+} KvCoding;
+
 /* Where K and V rows lie within a block; all offsets and strides in bytes. */
 typedef struct {
     RowFormat k, v;            /* how a key and a value row is stored; the same row for v_in_k */
@@ -32,6 +44,7 @@ typedef struct {
     size_t block_tokens;       /* P */
     size_t block_bytes;        /* from block to block of the pool */
     bool v_in_k;               /* values are the first dv elements of the key row */
+    const KvCoding *coding;    /* NULL: every row is one of its format */
 } KvLayout;
 
 /* The block layout above for G heads. v_in_k is for the latent: then rows are of type.k, C is dv,
@@ -40,13 +53,14 @@ KvLayout kv_layout(KvType type, size_t kv_heads, size_t dk, size_t dv, bool v_in
                    size_t block_tokens);
 
 /* One sequence: its cached rows and the query tokens that look at them. */
-typedef struct {
+typedef struct KvSequence {
     const unsigned char *pool; /* block b lies at pool + b*block_bytes */
     const uint32_t *table;     /* block numbers, ceil(tokens / block_tokens) of them */
     size_t tokens;             /* rows held in these blocks */
     size_t position;           /* of the first of these rows in the sequence (0: all of it) */
     size_t q_tokens;           /* T */
     size_t q_position;         /* of the first query token: it sees rows at positions <= its own */
+    const void *coded;         /* what the layout's coding keeps of this sequence beside blocks */
 } KvSequence;
 
 typedef struct {

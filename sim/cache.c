@@ -17,17 +17,20 @@
 #include <unistd.h>
 
 #include "buffer.h"
+#include "coding.h"
 
 typedef struct {
     uint32_t *table;
     size_t capacity, blocks; /* room in the table, blocks owned */
     size_t tokens;
     bool open;
+    CodedRows coded; /* where the cache has a codec */
 } Sequence;
 
 struct Cache {
     CacheShape shape;
     KvLayout layout;
+    Coding *coding; /* NULL: plain rows */
     unsigned char *pool;
     size_t pool_blocks;
     size_t fresh;    /* blocks from here on were never used */
@@ -40,6 +43,12 @@ struct Cache {
 static size_t blocks_for(const Cache *cache, size_t tokens) {
     const size_t block_tokens = cache->layout.block_tokens;
     return tokens / block_tokens + (tokens % block_tokens != 0);
+}
+
+/* Of `tokens` tokens of a sequence, those that lie in blocks: all, but for exact rows of a codec.
+ */
+static size_t stream_tokens(const Cache *cache, const Sequence *s, size_t tokens) {
+    return cache->coding ? coding_stream(cache->coding, &s->coded, tokens) : tokens;
 }
 
 /* Tables name blocks by 32 bits. */
@@ -73,15 +82,22 @@ static Status grow_pool(Cache *cache, size_t blocks, Error *err) {
 Status cache_new(Cache **cache, const CacheParams *params, const CacheShape *shape,
                  size_t sequences, size_t tokens, Error *err) {
     assert(params->block_tokens > 0);
-    TRY(cache_shape_check(shape, params->type, err));
+    if (!params->codec) TRY(cache_shape_check(shape, params->type, err));
     Cache *draft;
     TRY(BUFFER(&draft, 1, "the cache", err));
     draft->shape = *shape;
-    draft->layout = kv_layout(params->type, shape->kv_heads, shape->key_dim, shape->value_dim,
-                              shape->shared, params->block_tokens);
-    const size_t each = blocks_for(draft, tokens);
-    const size_t blocks = each && sequences > SIZE_MAX / each ? SIZE_MAX : each * sequences;
-    const Status status = grow_pool(draft, blocks, err);
+    Status status = OK;
+    if (params->codec)
+        status = coding_new(&draft->coding, params->codec, shape, params->block_tokens, err);
+    if (status == OK) {
+        draft->layout = draft->coding
+                            ? coding_layout(draft->coding)
+                            : kv_layout(params->type, shape->kv_heads, shape->key_dim,
+                                        shape->value_dim, shape->shared, params->block_tokens);
+        const size_t each = blocks_for(draft, stream_tokens(draft, &(Sequence){ 0 }, tokens));
+        const size_t blocks = each && sequences > SIZE_MAX / each ? SIZE_MAX : each * sequences;
+        status = grow_pool(draft, blocks, err);
+    }
     if (status == OK)
         *cache = draft;
     else
@@ -91,7 +107,11 @@ Status cache_new(Cache **cache, const CacheParams *params, const CacheShape *sha
 
 void cache_free(Cache *cache) {
     if (!cache) return;
-    for (size_t i = 0; i < cache->sequence_count; i++) buffer_free(cache->sequences[i].table);
+    for (size_t i = 0; i < cache->sequence_count; i++) {
+        buffer_free(cache->sequences[i].table);
+        coding_close(&cache->sequences[i].coded);
+    }
+    coding_free(cache->coding);
     buffer_free(cache->sequences);
     buffer_free(cache->freed);
     buffer_free(cache->pool);
@@ -114,23 +134,30 @@ Status cache_open(Cache *cache, size_t *sequence, Error *err) {
         cache->sequence_count++;
         cache->sequences[number] = (Sequence){ 0 };
     }
-    cache->sequences[number].open = true;
+    Sequence *s = &cache->sequences[number];
+    if (cache->coding) TRY(coding_open(cache->coding, &s->coded, err));
+    s->open = true;
     *sequence = number;
     return OK;
 }
 
-void cache_truncate(Cache *cache, size_t sequence, size_t tokens) {
+void cache_truncate(Cache *cache, const Kernels *kernels, size_t sequence, size_t tokens) {
     Sequence *s = sequence_at(cache, sequence);
     if (tokens >= s->tokens) return;
-    const size_t kept = blocks_for(cache, tokens);
+    if (cache->coding) {
+        const KvSequence view = cache_sequence(cache, sequence);
+        coding_truncate(cache->coding, kernels, &view, &s->coded, tokens);
+    }
+    const size_t kept = blocks_for(cache, stream_tokens(cache, s, tokens));
     while (s->blocks > kept) cache->freed[cache->freed_count++] = s->table[--s->blocks];
     s->tokens = tokens;
 }
 
 void cache_close(Cache *cache, size_t sequence) {
-    cache_truncate(cache, sequence, 0);
     Sequence *s = sequence_at(cache, sequence);
+    while (s->blocks) cache->freed[cache->freed_count++] = s->table[--s->blocks];
     buffer_free(s->table);
+    coding_close(&s->coded);
     *s = (Sequence){ 0 };
 }
 
@@ -173,7 +200,14 @@ Status cache_append(Cache *cache, const Kernels *kernels, int threads, size_t se
     Sequence *s = sequence_at(cache, sequence);
     if (tokens > SIZE_MAX - s->tokens)
         return fail(err, ERR_MACHINE, "out of memory: %zu more tokens in a sequence", tokens);
-    TRY(own_blocks(cache, s, s->tokens + tokens, err));
+    TRY(own_blocks(cache, s, stream_tokens(cache, s, s->tokens + tokens), err));
+    if (cache->coding) {
+        const KvSequence view = cache_sequence(cache, sequence);
+        TRY(coding_append(cache->coding, kernels, threads, &view, &s->coded, s->tokens, tokens, k,
+                          v, err));
+        s->tokens += tokens;
+        return OK;
+    }
     const size_t heads = cache->shape.kv_heads, dk = cache->shape.key_dim,
                  dv = cache->shape.value_dim;
     const RowFormat *key = &cache->layout.k, *value = &cache->layout.v;
@@ -195,6 +229,11 @@ void cache_read(const Cache *cache, const Kernels *kernels, size_t sequence, siz
                 size_t tokens, float *k, float *v) {
     const Sequence *s = sequence_at(cache, sequence);
     assert(first <= s->tokens && tokens <= s->tokens - first);
+    if (cache->coding) {
+        const KvSequence view = cache_sequence(cache, sequence);
+        coding_read(cache->coding, kernels, &view, first, tokens, k, v);
+        return;
+    }
     const size_t heads = cache->shape.kv_heads, dk = cache->shape.key_dim,
                  dv = cache->shape.value_dim;
     const RowFormat *key = &cache->layout.k, *value = &cache->layout.v;
@@ -218,16 +257,32 @@ KvLayout cache_layout(const Cache *cache) {
 
 KvSequence cache_sequence(const Cache *cache, size_t sequence) {
     const Sequence *s = sequence_at(cache, sequence);
-    return (KvSequence){
-        .pool = cache->pool, .table = s->table, .tokens = s->tokens, .q_position = s->tokens
-    };
+    return (KvSequence){ .pool = cache->pool,
+                         .table = s->table,
+                         .tokens = s->tokens,
+                         .q_position = s->tokens,
+                         .coded = &s->coded };
 }
 
-/* Bytes of one token's rows, as they lie: of every head's key, and of its value where that is kept
- * apart. */
-static size_t token_bytes(const Cache *cache) {
+bool cache_turns(const Cache *cache) {
+    return cache->coding && coding_turns(cache->coding);
+}
+
+void cache_turn_queries(const Cache *cache, size_t n, float *q) {
+    if (cache_turns(cache)) coding_turn_queries(cache->coding, n, q);
+}
+
+void cache_turn_outputs(const Cache *cache, size_t n, float *out) {
+    if (cache_turns(cache)) coding_turn_outputs(cache->coding, n, out);
+}
+
+/* Bytes of a sequence's rows as they lie: in its blocks (every head's key, and its value where that
+ * is kept apart), and among exact rows. */
+static void row_bytes_of(const Cache *cache, const Sequence *s, size_t *in_blocks, size_t *exact) {
     const KvLayout *l = &cache->layout;
-    return l->kv_heads * (l->k_row + (l->v_in_k ? 0 : l->v_row));
+    *exact = 0;
+    *in_blocks = s->tokens * l->kv_heads * (l->k_row + (l->v_in_k ? 0 : l->v_row));
+    if (cache->coding) coding_payload(cache->coding, &s->coded, s->tokens, in_blocks, exact);
 }
 
 CacheBytes cache_bytes(const Cache *cache) {
@@ -238,9 +293,12 @@ CacheBytes cache_bytes(const Cache *cache) {
     for (size_t i = 0; i < cache->sequence_count; i++) {
         const Sequence *s = &cache->sequences[i];
         if (!s->open) continue;
-        const size_t payload = s->tokens * token_bytes(cache);
-        bytes.payload_bytes += payload;
-        bytes.block_waste_bytes += s->blocks * block_bytes - payload;
+        const size_t room = cache->coding ? cache->coding->exact_bytes : 0;
+        size_t in_blocks, exact;
+        row_bytes_of(cache, s, &in_blocks, &exact);
+        bytes.payload_bytes += in_blocks + exact;
+        bytes.block_waste_bytes += s->blocks * block_bytes - in_blocks + room - exact;
+        bytes.pool_bytes += room;
         bytes.table_bytes += s->blocks * sizeof *s->table;
     }
     return bytes;

@@ -8,18 +8,20 @@
 
 #include "attention.h"
 #include "error.h"
+#include "method.h"
 #include "model.h"
 
 typedef struct {
-    KvType type;
+    KvType type; /* of rows, unless there is a codec */
     size_t block_tokens;
+    const Codec *codec; /* of a method that fits (method_check); NULL: plain rows */
 } CacheParams;
 
 typedef struct Cache Cache;
 
 /* An empty cache for rows of this shape, with room for at least `tokens` tokens in each of
  * `sequences` sequences. Errors: ERR_INPUT where rows of that shape cannot be stored so
- * (cache_shape_check); ERR_MACHINE when memory is refused. */
+ * (cache_shape_check) or a codec cannot be held; ERR_MACHINE when memory is refused. */
 Status cache_new(Cache **cache, const CacheParams *params, const CacheShape *shape,
                  size_t sequences, size_t tokens, Error *err);
 void cache_free(Cache *cache);
@@ -40,20 +42,28 @@ void cache_read(const Cache *cache, const Kernels *kernels, size_t sequence, siz
 
 size_t cache_tokens(const Cache *cache, size_t sequence);
 
-/* Forgets all but the first `tokens` tokens of a sequence; whole blocks go back to the pool. */
-void cache_truncate(Cache *cache, size_t sequence, size_t tokens);
+/* Forgets all but the first `tokens` tokens of a sequence; whole blocks go back to the pool. Where
+ * a codec groups tokens the kernels bring the tokens of a group that is cut back out of it. */
+void cache_truncate(Cache *cache, const Kernels *kernels, size_t sequence, size_t tokens);
 
 /* What attention.h needs; the view of a sequence holds until the cache changes. */
 KvLayout cache_layout(const Cache *cache);
 KvSequence cache_sequence(const Cache *cache, size_t sequence);
 
+/* Are rows stored turned (rotation.h)? Then queries [n, key_dim] must be turned before they meet
+ * the cache's rows in place, and outputs [n, value_dim] back after; cache_read turns back by
+ * itself. */
+bool cache_turns(const Cache *cache);
+void cache_turn_queries(const Cache *cache, size_t n, float *q);
+void cache_turn_outputs(const Cache *cache, size_t n, float *out);
+
 /* What is held, counted on the structures themselves, not computed from a formula. */
 typedef struct {
     size_t payload_bytes;     /* rows of tokens that are there */
-    size_t block_waste_bytes; /* room in owned blocks that holds no token */
+    size_t block_waste_bytes; /* room in owned blocks, and in windows, that holds no token */
     size_t table_bytes;       /* block tables of the open sequences, 4 bytes a block */
     size_t free_bytes;        /* blocks of the pool that no sequence owns */
-    size_t pool_bytes;        /* all blocks: payload + waste + free */
+    size_t pool_bytes;        /* all blocks and windows: payload + waste + free */
 } CacheBytes;
 CacheBytes cache_bytes(const Cache *cache);
 

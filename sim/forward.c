@@ -129,7 +129,7 @@ static Status feed(Run *run, size_t first, size_t count) {
 /* Makes every sequence `tokens` long again. */
 static void rewind_to(Run *run, size_t tokens) {
     for (size_t b = 0; b < run->file->sequences; b++)
-        cache_truncate(run->cache, run->sequence[b], tokens);
+        cache_truncate(run->cache, &run->kernels, run->sequence[b], tokens);
 }
 
 static void run_prefill(void *context, size_t i) {

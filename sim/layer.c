@@ -91,11 +91,22 @@ Status layer_new(Layer **layer, const LayerParams *params, size_t tokens, size_t
 
 void layer_free(Layer *layer) {
     if (!layer) return;
-    float *const buffers[] = { layer->rotations,  layer->query_latent, layer->latent,
-                               layer->key_values, layer->workspace,    layer->absorbed_q,
-                               layer->context,    layer->chunk_latent, layer->chunk,
-                               layer->part,       layer->lse,          layer->part_lse,
-                               layer->q,          layer->out,          layer->k,
+    float *const buffers[] = { layer->rotations,
+                               layer->query_latent,
+                               layer->latent,
+                               layer->key_values,
+                               layer->workspace,
+                               layer->turned,
+                               layer->absorbed_q,
+                               layer->context,
+                               layer->chunk_latent,
+                               layer->chunk,
+                               layer->part,
+                               layer->lse,
+                               layer->part_lse,
+                               layer->q,
+                               layer->out,
+                               layer->k,
                                layer->v };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) buffer_free(buffers[i]);
     buffer_free(layer->row_position);
@@ -166,10 +177,10 @@ static Status append_rows(Layer *layer, Cache *cache, const LayerBatch *batch, s
 }
 
 /* Takes back what a call that failed half-way has appended. */
-static void forget_rows(Cache *cache, const LayerBatch *batch, const Progress *at) {
+static void forget_rows(Layer *layer, Cache *cache, const LayerBatch *batch, const Progress *at) {
     for (size_t i = 0; i < batch->sequences && i <= at->index; i++) {
         const size_t appended = i < at->index ? batch->tokens[i] : at->done;
-        cache_truncate(cache, batch->sequence[i],
+        cache_truncate(cache, layer->params.kernels, batch->sequence[i],
                        cache_tokens(cache, batch->sequence[i]) - appended);
     }
 }
@@ -197,14 +208,14 @@ Status layer_forward(Layer *layer, Cache *cache, const LayerBatch *batch, const 
         spent.project_ns += lap_ns(&clock);
         const Status status = append_rows(layer, cache, batch, n, &at, err);
         if (status != OK) {
-            forget_rows(cache, batch, &at);
+            forget_rows(layer, cache, batch, &at);
             return status;
         }
         spent.append_ns += lap_ns(&clock);
     }
     const Status status = layer_attend_checked(layer, cache, batch, layer->q, layer->out, err);
     if (status != OK) {
-        forget_rows(cache, batch, &at);
+        forget_rows(layer, cache, batch, &at);
         return status;
     }
     spent.attend_ns = lap_ns(&clock);

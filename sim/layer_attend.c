@@ -69,13 +69,32 @@ static size_t next_views(Layer *layer, const Cache *cache, const LayerBatch *bat
     return count;
 }
 
+/* Turns a copy of the queries where the cache's rows are turned. */
+static Status turned_queries(Layer *layer, const Cache *cache, size_t rows, Attention *a,
+                             Error *err) {
+    if (!cache_turns(cache)) return OK;
+    const Model *m = layer->params.model;
+    const size_t heads = rows * m->heads, floats = heads * m->key_dim;
+    float *turned = buffer_grown(layer->turned, &layer->turned_floats, 0, floats, sizeof *turned,
+                                 "turned queries", err);
+    if (!turned) return ERR_MACHINE;
+    layer->turned = turned;
+    memcpy(turned, a->q, floats * sizeof *turned);
+    cache_turn_queries(cache, heads, turned);
+    a->q = turned;
+    return OK;
+}
+
 static Status attend_materialised(Layer *layer, const Cache *cache, const LayerBatch *batch,
                                   const float *q, float *out, Error *err) {
     Cursor cursor = { 0 };
     size_t rows;
     const size_t count = next_views(layer, cache, batch, &cursor, layer->attend_rows, &rows);
     Attention a = { .sequences = count, .sequence = layer->views, .q = q, .out = out };
-    return run_attention(layer, &a, cache_layout(cache), err);
+    TRY(turned_queries(layer, cache, rows, &a, err));
+    TRY(run_attention(layer, &a, cache_layout(cache), err));
+    cache_turn_outputs(cache, rows * layer->params.model->heads, out);
+    return OK;
 }
 
 /* ---- absorbed ---- */
@@ -137,7 +156,9 @@ static Status attend_absorbed(Layer *layer, const Cache *cache, const LayerBatch
                         .sequence = layer->views,
                         .q = layer->absorbed_q,
                         .out = layer->context };
+        cache_turn_queries(cache, rows * m->heads, layer->absorbed_q);
         TRY(run_attention(layer, &a, cache_layout(cache), err));
+        cache_turn_outputs(cache, rows * m->heads, layer->context);
         unfold_outputs(layer, rows, out + at * m->heads * m->value_dim);
     }
 }

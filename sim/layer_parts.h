@@ -30,6 +30,8 @@ struct Layer {
     KvSequence *views;  /* [tokens] */
     float *workspace;   /* of attention_run */
     size_t workspace_floats;
+    float *turned; /* queries for a cache whose rows are turned */
+    size_t turned_floats;
     float *absorbed_q;     /* [attend_rows, H, C + R] */
     float *context;        /* [attend_rows, H, C] */
     float *chunk_latent;   /* [expand_tokens, C + R] */

@@ -160,7 +160,8 @@ static Status student_new(const Study *study, const Config *config, const Model 
     TRY(study_error_recipe(&study->model, config, false, &recipe, err));
     TRY(convert_layer(&s->conversion, &recipe, &source, err));
     const CacheShape shape = model_cache_shape(model, path);
-    const CacheParams params = { config->error.type, config->cache.block_tokens };
+    const CacheParams params = { .type = config->error.type,
+                                 .block_tokens = config->cache.block_tokens };
     TRY(cache_new(&s->cache, &params, &shape, 1, t->tokens, err));
     const LayerParams layer = { .model = &s->conversion.model,
                                 .weights = &s->conversion.weights,

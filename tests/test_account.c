@@ -100,8 +100,8 @@ Test(account, keys_leave_their_window_by_the_windowful_and_values_one_by_one) {
                         keys[] = { 0, 1, 127, 128, 1, 127, 128, 1 },
                         values[] = { 0, 1, 127, 128, 128, 128, 128, 128 };
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) {
-        cr_expect_eq(method_key_window(&m.codec, tokens[i]), keys[i]);
-        cr_expect_eq(method_value_window(&m.codec, tokens[i]), values[i]);
+        cr_expect_eq(codec_key_window(&m.codec, tokens[i]), keys[i]);
+        cr_expect_eq(codec_value_window(&m.codec, tokens[i]), values[i]);
     }
 }
 

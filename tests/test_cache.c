@@ -212,7 +212,7 @@ Test(cache, freed_blocks_are_used_again_last_freed_first) {
     rig_add(&rig, &latent, a, 4);
     rig_add(&rig, &latent, b, 2);
     const uint32_t second = cache_sequence(rig.cache, a).table[1];
-    cache_truncate(rig.cache, a, 2);
+    cache_truncate(rig.cache, &rig.kernels, a, 2);
     rig_add(&rig, &latent, b, 1);
     cr_assert_eq(cache_sequence(rig.cache, b).table[1], second);
     cr_assert_eq(cache_bytes(rig.cache).pool_bytes, 6 * 2 * 9 * sizeof(float), "no growth");
@@ -239,9 +239,9 @@ Test(cache, truncating_keeps_the_first_tokens_and_goes_on_from_there) {
     Rig rig = rig_new(ROW_BF16, 4, &per_head, 1, 16);
     const size_t s = rig_open(&rig);
     rig_add(&rig, &per_head, s, 11);
-    cache_truncate(rig.cache, s, 20);
+    cache_truncate(rig.cache, &rig.kernels, s, 20);
     cr_assert_eq(cache_tokens(rig.cache, s), 11, "longer than it is: nothing happens");
-    cache_truncate(rig.cache, s, 5);
+    cache_truncate(rig.cache, &rig.kernels, s, 5);
     cr_assert_eq(cache_bytes(rig.cache).table_bytes, 2 * 4);
     rig_add(&rig, &per_head, s, 6);
     rig_expect(&rig, &per_head, s, s);

@@ -279,7 +279,7 @@ static Cache *held(const Scene *s, const Kernels *table, const uint32_t *positio
             memcpy(k + (j * KEPT_HEADS + g) * DIM, s->k + from, DIM * sizeof *k);
             memcpy(v + (j * KEPT_HEADS + g) * DIM, s->v + from, DIM * sizeof *v);
         }
-    const CacheParams params = { ROW_F32, 16 };
+    const CacheParams params = { .type = kv_type(ROW_F32), .block_tokens = 16 };
     const CacheShape shape = { .kv_heads = KEPT_HEADS, .key_dim = DIM, .value_dim = DIM };
     Cache *cache;
     size_t sequence;

@@ -12,7 +12,6 @@
 
 enum {
     HALF_BYTES = 2, /* f16 and bf16 */
-    FULL_BYTES = 4,
     POSITION_BYTES = 4,
     SCORE_BYTES = 4,
     TABLE_BYTES = 4,
@@ -29,37 +28,34 @@ static size_t ceil_div(size_t a, size_t b) {
     return a / b + (a % b != 0);
 }
 
-size_t method_key_window(const Codec *codec, size_t tokens) {
+size_t codec_key_window(const Codec *codec, size_t tokens) {
     const size_t window = codec->residual;
     const size_t rest = tokens - smaller(tokens, codec->sinks);
     if (!window || !rest) return 0;
     return codec->k_channel ? (rest - 1) % window + 1 : smaller(rest, window);
 }
 
-size_t method_value_window(const Codec *codec, size_t tokens) {
-    if (codec->v_channel) return method_key_window(codec, tokens);
+size_t codec_value_window(const Codec *codec, size_t tokens) {
+    if (codec->v_channel) return codec_key_window(codec, tokens);
     return smaller(tokens - smaller(tokens, codec->sinks), codec->residual);
 }
 
-/* Bytes of the scales beside n values of a row type. */
+/* Bytes of the scales beside n values of a row type: of codec.h, or of those that are counted
+ * alone.
+ */
 static size_t row_scale_bytes(const Codec *c, bool latent, size_t n) {
     static const struct {
         const char *name;
-        size_t each_group, each_row, latent_row; /* bytes */
-    } rows[] = {
-        { "fp8", 0, FULL_BYTES, 0 },
-        { "int8", 0, FULL_BYTES, FULL_BYTES },
-        { "q8_0", HALF_BYTES, 0, 0 },
-        { "q4_0", HALF_BYTES, 0, 0 },
-        { "mxfp4", 1, 0, 0 },
-        { "nvfp4", 1, 0, 0 },
-        { "fp8_ds_mla", FULL_BYTES, 0, 0 },
-        { "fp8_model1", 1, 0, 1 },
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (strcmp(rows[i].name, c->name) == 0)
-            return n / c->group * rows[i].each_group +
-                   (latent ? rows[i].latent_row : rows[i].each_row);
+        size_t each_group, latent_row; /* bytes */
+    } counted[] = { { "mxfp4", 1, 0 }, { "nvfp4", 1, 0 }, { "fp8_model1", 1, 1 } };
+    RowType type;
+    if (codec_row_type(c, false, &type)) {
+        const RowFormat format = latent ? row_format_latent(type, n, 0) : row_format(type, n);
+        return row_bytes(format) - n * c->bits / 8;
+    }
+    for (size_t i = 0; i < sizeof counted / sizeof *counted; i++)
+        if (strcmp(counted[i].name, c->name) == 0)
+            return n / c->group * counted[i].each_group + (latent ? counted[i].latent_row : 0);
     return 0;
 }
 
@@ -116,16 +112,16 @@ static size_t block_bytes(const Method *m, const Part *parts, bool latent, size_
 static void find_parts(const Method *m, const CacheShape *s, size_t tokens, Part *parts) {
     const Codec *c = &m->codec;
     const size_t rest = tokens - smaller(tokens, c->sinks);
-    const size_t keys = method_key_window(c, tokens), values = method_value_window(c, tokens);
+    const size_t keys = codec_key_window(c, tokens), values = codec_value_window(c, tokens);
     parts[0] = (Part){ .heads = s->kv_heads,
-                       .values = method_key_values(m, s),
+                       .values = codec_key_values(c, s),
                        .width = s->key_dim,
                        .channel = c->k_channel,
                        .coded = rest - keys,
                        .window = keys };
     parts[0].beside = (s->key_dim - parts[0].values) * HALF_BYTES;
     parts[1] = (Part){ .heads = s->kv_heads,
-                       .values = method_value_values(m, s),
+                       .values = codec_value_values(s),
                        .channel = c->v_channel,
                        .coded = rest - values,
                        .window = values };

@@ -17,6 +17,8 @@ enum {
     POOL_REACH = 2 /* neighbours on either side that SnapKV pools a vote over */
 };
 
+static const RowFormat float_rows = { .type = ROW_F32 };
+
 typedef struct {
     const Eviction *eviction;
     const EvictionText *text;
@@ -159,7 +161,7 @@ static void attend(const Run *run, size_t h, size_t position, size_t count) {
     const EvictionText *s = run->text;
     const size_t ld = s->heads * s->key_dim;
     float *p = run->p + h * PIECE * s->tokens;
-    run->kernels->scores[ROW_F32](count, position + count, s->key_dim,
+    run->kernels->scores[ROW_F32](&float_rows, count, position + count, s->key_dim,
                                   s->q + position * ld + h * s->key_dim, ld, s->k + h * s->key_dim,
                                   ld * sizeof *s->k, p, s->tokens);
     for (size_t i = 0; i < count; i++) {
@@ -203,7 +205,7 @@ static void apply(const Run *run, size_t h, size_t position, size_t count,
         float *p = run->p + (h * PIECE + i) * s->tokens, *o = out + query * ld + h * s->value_dim;
         renormalise(visible, kept + (g * s->queries + query) * run->row_bytes, p);
         memset(o, 0, s->value_dim * sizeof *o);
-        run->kernels->values[ROW_F32](1, visible, s->value_dim, p, s->tokens,
+        run->kernels->values[ROW_F32](&float_rows, 1, visible, s->value_dim, p, s->tokens,
                                       s->v + h * s->value_dim, ld * sizeof *s->v, o, ld);
     }
 }

@@ -1,51 +1,8 @@
 /* method.c -- specifications of methods: their three parts, and whether they fit; see method.h. */
-#include "method.h"
+#include "coder.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#include "names.h"
-
-/* ---- conversions ---- */
-
-/* How a conversion is written; # stands for a whole number from 1 to 999,999. */
-static const struct {
-    const char *form, *shown, *example;
-} conversions[] = {
-    { "model", "model", "model" },          { "mha", "mha", "mha" },
-    { "gqa-#", "gqa-G", "gqa-8" },          { "mqa", "mqa", "mqa" },
-    { "mla-#+#", "mla-C+R", "mla-512+64" },
-};
-enum { CONVERSIONS = sizeof conversions / sizeof *conversions, NUMBER_DIGITS = 6 };
-
-static bool fits_form(const char *form, const char *text) {
-    for (; *form; form++) {
-        if (*form != '#') {
-            if (*text++ != *form) return false;
-            continue;
-        }
-        const size_t digits = strspn(text, "0123456789");
-        if (digits == 0 || digits > NUMBER_DIGITS || *text == '0') return false;
-        text += digits;
-    }
-    return *text == '\0';
-}
-
-static Status conversion_check(const char *text, const char *specification, Error *err) {
-    const char *examples[CONVERSIONS];
-    char allowed[256] = "";
-    for (size_t i = 0; i < CONVERSIONS; i++) {
-        if (fits_form(conversions[i].form, text)) return OK;
-        examples[i] = conversions[i].example;
-        const size_t used = strlen(allowed);
-        snprintf(allowed + used, sizeof allowed - used, "%s%s", i ? ", " : "",
-                 conversions[i].shown);
-    }
-    const char *nearest = names_nearest(text, examples, CONVERSIONS);
-    return fail(err, ERR_INPUT, "%s: %s: no such conversion; allowed: %s%s%s%s", specification,
-                *text ? text : "nothing before the codec", allowed,
-                nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
-}
 
 /* ---- the whole ---- */
 
@@ -64,7 +21,10 @@ Status method_parse(Method *out, const char *specification, Error *err) {
     if (strlen(rest) >= CONVERSION_NAME)
         return fail(err, ERR_INPUT, "%s: a conversion's name has at most %d bytes", specification,
                     CONVERSION_NAME - 1);
-    TRY(conversion_check(rest, specification, err));
+    if (!*rest)
+        return fail(err, ERR_INPUT,
+                    "%s: no conversion before the codec; as in mha*int4-g32 or mla-512+64@h2o-1/16",
+                    specification);
     TRY(codec_parse(&draft.codec, codec ? codec : "bf16", specification, err));
     if (eviction) TRY(eviction_parse(&draft.eviction, eviction, specification, err));
     memcpy(draft.conversion, rest, CONVERSION_NAME);
@@ -74,12 +34,13 @@ Status method_parse(Method *out, const char *specification, Error *err) {
 
 /* ---- does it fit? ---- */
 
-size_t method_key_values(const Method *method, const CacheShape *shape) {
-    return shape->shared && !method->codec.rope ? shape->value_dim : shape->key_dim;
+size_t codec_key_values(const Codec *codec, const CacheShape *shape) {
+    enum { EXACT_BITS = 16 };
+    const bool whole = codec->rope || codec->bits >= EXACT_BITS;
+    return shape->shared && !whole ? shape->value_dim : shape->key_dim;
 }
 
-size_t method_value_values(const Method *method, const CacheShape *shape) {
-    (void)method;
+size_t codec_value_values(const CacheShape *shape) {
     return shape->shared ? 0 : shape->value_dim;
 }
 
@@ -111,6 +72,9 @@ static Status check_row_group(const Method *m, const char *what, size_t n, Error
 /* Groups along the tokens of a channel, in blocks of block_tokens. */
 static Status check_token_group(const Method *m, size_t n, size_t block_tokens, Error *err) {
     const Codec *c = &m->codec;
+    if (n > CODER_CHANNELS_MOST)
+        return fail(err, ERR_INPUT, "%s: %zu channels; by channel at most %d", m->name, n,
+                    CODER_CHANNELS_MOST);
     if (n * c->bits % 8)
         return fail(err, ERR_INPUT, "%s: %zu values of %u bits fill no whole bytes", m->name, n,
                     c->bits);
@@ -186,8 +150,7 @@ Status method_check(const Method *method, const CacheShape *shape, size_t block_
                     Error *err) {
     const Codec *c = &method->codec;
     const char *key = shape->shared ? "latent" : "key";
-    const size_t key_values = method_key_values(method, shape),
-                 value_values = method_value_values(method, shape);
+    const size_t key_values = codec_key_values(c, shape), value_values = codec_value_values(shape);
     const size_t rope = c->rope ? shape->key_dim - shape->value_dim : 0;
     TRY(check_kind(method, shape, err));
     TRY(check_groups(method, key, key_values, c->k_channel, block_tokens, err));

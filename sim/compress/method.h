@@ -4,9 +4,9 @@
  *   CONVERSION[*CODEC][@EVICTION]     mla-448+64    gqa-2*q4_0    mha*kivi-2-g32-r128
  *                                     mla-512+64*int4-g32-hadamard    mha@h2o-1/16
  *
- * CONVERSION decides what one token leaves in the cache (a row a head, a latent), CODEC how that is
- * stored, EVICTION how many tokens stay. A codec of a latent works on its C values; the rotated key
- * beside them stays bf16 unless -rope is said.
+ * CONVERSION decides what one token leaves in the cache (a row a head, a latent; recipe.h), CODEC
+ * how that is stored, EVICTION how many tokens stay. A codec of a latent works on its C values; the
+ * rotated key beside them stays bf16 unless -rope is said. f32, bf16 and f16 hold whole rows.
  *
  *   codec                      stored                                         default
  *   f32 bf16 f16               as they are
@@ -71,8 +71,9 @@ typedef struct {
     Eviction eviction;
 } Method;
 
-/* Reads a specification. Errors: ERR_INPUT naming the part that is wrong, what is allowed, the
- * nearest right name; a group, residual or share that can fit no cache is refused here too. */
+/* Reads a specification, its conversion only as a word (recipe_parse reads it for a layer). Errors:
+ * ERR_INPUT naming the part that is wrong, what is allowed, the nearest right name; a group,
+ * residual or share that can fit no cache is refused here too. */
 Status method_parse(Method *out, const char *specification, Error *err);
 
 /* Does the method fit rows of this shape in blocks of that many tokens? Errors: ERR_INPUT for a
@@ -83,8 +84,8 @@ Status method_check(const Method *method, const CacheShape *shape, size_t block_
 
 /* Values of a row that the codec works on: of a key (or the latent), and of a value (0 when it lies
  * in the key row). */
-size_t method_key_values(const Method *method, const CacheShape *shape);
-size_t method_value_values(const Method *method, const CacheShape *shape);
+size_t codec_key_values(const Codec *codec, const CacheShape *shape);
+size_t codec_value_values(const CacheShape *shape);
 
 /* What one sequence of `tokens` tokens takes in one layer. `exact`. */
 typedef struct {
@@ -107,8 +108,11 @@ MethodBytes method_bytes(const Method *method, const CacheShape *shape, size_t t
                          size_t block_tokens);
 
 /* Tokens of a sequence of S that are in the window of keys, and of values. */
-size_t method_key_window(const Codec *codec, size_t tokens);
-size_t method_value_window(const Codec *codec, size_t tokens);
+size_t codec_key_window(const Codec *codec, size_t tokens);
+size_t codec_value_window(const Codec *codec, size_t tokens);
+
+/* The row type that stores rows as the codec says, in *out; false where none does. */
+bool codec_row_type(const Codec *codec, bool by_channel, RowType *out);
 
 /* Bytes of `values` values of one row, codes and scales: what a token adds, where groups run over
  * channels. */

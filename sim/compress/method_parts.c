@@ -216,6 +216,16 @@ Status codec_parse(Codec *out, const char *text, const char *specification, Erro
     return OK;
 }
 
+bool codec_row_type(const Codec *codec, bool by_channel, RowType *out) {
+    enum { INT4_GROUP = 32 };
+    if (by_channel) return false;
+    if (codec->kind == CODEC_INTS && codec->bits == 4 && codec->group == INT4_GROUP) {
+        *out = ROW_INT4;
+        return true;
+    }
+    return codec->kind == CODEC_ROWS && row_type_parse(codec->name, out);
+}
+
 /* ---- evictions ---- */
 
 static const char *const evictions[] = { [EVICT_NONE] = "",

@@ -1,0 +1,56 @@
+/* coder.h -- one row, or one group of rows, between floats and the bytes of a codec.
+ *
+ * A row type of codec.h is coded by the kernels, in its own layout. The others:
+ *
+ *   intB by token     | steps f16, a group each | least values f16 | codes, a group after the other
+ * | intB by channel   | codes of a token's channels |   and for each group of tokens | steps f16, a
+ * channel each | least values f16 | turboquant        | norm f16 | codes |
+ *
+ * with the rotated key of a latent in bf16 behind the codes of its token. n codes of B bits lie in
+ * planes of 4, 2 and 1 bits, the lowest bits first: value i is in byte i mod (n B / 8) of its
+ * plane, so that neighbours are unpacked alike.
+ *
+ *   intB         step = (max - least) / (2^B - 1), code = round((x - least) / step) with both as
+ * they are stored; equal values have step 0. A group with a value that is not finite, or too large
+ * for f16, decodes to NaN. turboquant   codes of x sqrt(n) / |x| by the codebook of N(0, 1)
+ * (codebook.h), x having been rotated (rotation.h) */
+#ifndef KVLAB_CODER_H
+#define KVLAB_CODER_H
+
+#include "codebook.h"
+#include "kernel.h"
+#include "method.h"
+
+enum { CODER_CHANNELS_MOST = 4096 }; /* values of a row that is coded by channel */
+
+typedef struct {
+    Codec codec;
+    bool by_channel;
+    bool typed;         /* rows are of a row type */
+    RowFormat format;   /* its format; else only n and coded: values, and those in codes */
+    size_t row_bytes;   /* of a token: codes, by token also scales, what is beside them */
+    size_t group_bytes; /* by channel: steps and least values of a group; else 0 */
+    Codebook codebook;  /* of turboquant */
+} Coder;
+
+/* NULL where a codec can be held, else why not. */
+const char *codec_unheld(const Codec *codec);
+
+/* The coder of a key row (or latent) and of a value row of heads. The method has passed
+ * method_check. */
+Coder coder_of_keys(const Codec *codec, const CacheShape *shape);
+Coder coder_of_values(const Codec *codec, const CacheShape *shape);
+
+/* By token: one row of format.n values, and back. */
+void coder_encode(const Coder *coder, const Kernels *kernels, const float *x, unsigned char *row);
+void coder_decode(const Coder *coder, const Kernels *kernels, const unsigned char *row, float *x);
+
+/* By channel: codec.group tokens x [group, ld] to rows, row_bytes apart, and their scales. */
+void coder_encode_group(const Coder *coder, const Kernels *kernels, const float *x, size_t ld,
+                        unsigned char *rows, unsigned char *scales);
+/* n rows of one group, back to x [n, ld]. */
+void coder_decode_group(const Coder *coder, const Kernels *kernels, size_t n,
+                        const unsigned char *rows, const unsigned char *scales, float *x,
+                        size_t ld);
+
+#endif
