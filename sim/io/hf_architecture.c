@@ -95,6 +95,11 @@ Status hf_architecture_parse(Architecture *out, const Json *json, const char *fi
     const bool nested = reading.text.object != json;
     if (nested) reading.text.asked = &asked_of_text;
     TRY(read_reading(&reading, &a, err));
+    /* What is read where it is nested may be repeated outside; there it says nothing. */
+    for (size_t i = 0; i < asked_of_text.count; i++) {
+        const char *const key[] = { asked_of_text.keys[i], NULL };
+        fields_ignore(&reading.document, key);
+    }
     TRY(fields_refuse_leftovers(&reading.document, err));
     if (nested) TRY(fields_refuse_leftovers(&reading.text, err));
     architecture_label(&a, a.attention, sizeof a.attention);

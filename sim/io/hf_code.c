@@ -1,8 +1,8 @@
 /* hf_code.c -- what the code of a model's family decides and its config.json may leave out; see
  * hf_reading.h. Everything a file says wins over what stands here.
  *
- * A row is here because a real file of the family lacks a field. full_every is the only entry that
- * changes a cache; the rest changes the number of parameters. */
+ * A row is here because a real file of the family lacks a field. The entries on windows, chunks and
+ * attention_blocks change a cache; the others change the number of parameters. */
 #include <string.h>
 
 #include "hf_reading.h"
@@ -13,6 +13,12 @@ static const HfCode rows[] = {
     /* Five windows, then one without: sliding_window_pattern is 6 where a file has none. */
     { "gemma3_text", .full_every = 6, .others = ROLE_WINDOW, .vocabulary = 262208,
       .longest_tokens = 131072, .tied = true, .sandwiched = true, .qk_norm = true },
+    /* One width for every layer; other families keep windows to some layers, which they list. */
+    { "mistral", .all_windowed = true },
+    { "mixtral", .all_windowed = true },
+    { "phi3", .all_windowed = true },
+    { "phimoe", .all_windowed = true },
+    { "starcoder2", .all_windowed = true, .tied = true, .ungated = true, .biased = true },
     { "gemma", .tied = true },
     { "cohere", .tied = true, .parallel = true },
     /* Three windows, then one without. */
@@ -39,7 +45,6 @@ static const HfCode rows[] = {
     { "mpt", .tied = true, .ungated = true },
     { "falcon", .tied = true, .ungated = true, .parallel = true },
     { "phi", .ungated = true, .biased = true, .parallel = true },
-    { "starcoder2", .tied = true, .ungated = true, .biased = true },
     { "nemotron", .ungated = true },
     { "nemotron_h", .ungated = true },
     { "gpt_oss", .expert_biases = true },

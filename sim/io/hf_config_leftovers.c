@@ -66,6 +66,7 @@ static const char *const harmless[] = {
     "indexer_rope_interleave",
     "no_rope_layer*",
     "parallel_attn",
+    "clip_qkv",
     /* how one library computes it */
     "attn_impl",
     "attn_uses_sequence_id",

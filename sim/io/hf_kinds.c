@@ -52,6 +52,10 @@ static Status read_heads(const Reading *r, LayerRole role, CacheKind *kind, Erro
 }
 
 static void set_latent(const Reading *r, CacheKind *kind) {
+    /* LongCat: how its code scales the latents of its two attentions a layer. */
+    static const char *const scales[] = { "mla_scale_q_lora", "mla_scale_kv_lora",
+                                          "attention_method", NULL };
+    if (r->code->attention_blocks > 1) fields_ignore(&r->text, scales);
     kind->keeps = KEEPS_LATENT;
     kind->heads = r->shape.heads;
     kind->kv_lora_rank = r->shape.kv_lora_rank;

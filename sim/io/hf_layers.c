@@ -209,6 +209,7 @@ static const Schedule schedules[] = {
     { "cross_attention_layers", read_image_layers },
     { "full_attn_idxs", read_full_layers },
     { "compress_ratios", read_ratios },
+    { "block_configs", hf_block_roles },
 };
 
 static Status read_schedules(Reading *r, Error *err) {
@@ -246,19 +247,24 @@ static void replace(Reading *r, LayerRole from, LayerRole to) {
         if (r->role[i] == from) r->role[i] = (uint8_t)to;
 }
 
-/* Qwen2 and Qwen3: max_window_layers counts the layers at the bottom that stay full, and windows
- * are off unless switched on. */
-static Status read_qwen_windows(Reading *r, bool *used, Error *err) {
+/* Windows of a file that names no layers. Qwen2 and Qwen3: max_window_layers counts the layers at
+ * the bottom that stay full, and windows are off unless switched on. Mistral: all layers. Which
+ * layers another family means is not in the file, so nothing is guessed. */
+static Status read_unlisted_windows(Reading *r, bool *used, bool reaches, Error *err) {
     static const char *const full[] = { "max_window_layers", NULL };
     size_t bottom = 0;
-    long long none = -1;
-    if (json_whole(fields_get(&r->text, full[0]), &none) && none != 0)
+    double count = -1;
+    const bool counted = json_number(fields_get(&r->text, full[0]), &count);
+    if (counted && count != 0)
         TRY(fields_size(&r->text, full, OPTIONAL, TOKENS_MOST, &bottom, err));
-    *used = none < 0;
+    *used = !counted;
     TRY(fields_flag(&r->text, "use_sliding_window", used, err));
-    if (!*used || r->schedule || !r->window) return OK;
+    if (!*used || r->schedule || !r->window || reaches) return OK;
+    if (!counted && !r->code->all_windowed)
+        return fields_fail(&r->text, "sliding_window", err,
+                           "%zu: the file does not say of which layers", r->window);
     for (size_t i = bottom; i < r->shape.layers; i++) r->role[i] = ROLE_WINDOW;
-    if (none >= 0) r->schedule = full[0];
+    if (counted) r->schedule = full[0];
     return OK;
 }
 
@@ -289,7 +295,8 @@ static Status read_windows(Reading *r, Error *err) {
     TRY(read_width(r, window, &r->window, err));
     TRY(read_width(r, chunk, &r->chunk, err));
     TRY(read_code_pattern(r, err));
-    TRY(read_qwen_windows(r, &used, err));
+    const bool reaches = r->longest_tokens && r->window >= r->longest_tokens;
+    TRY(read_unlisted_windows(r, &used, reaches, err));
     if (has_role(r, ROLE_WINDOW) && (!r->window || !used))
         return fields_fail(&r->text, window[0], err,
                            r->window ? "switched off, but %s has layers with a window"
@@ -301,9 +308,9 @@ static Status read_windows(Reading *r, Error *err) {
     if (r->chunk && !has_role(r, ROLE_CHUNK) && r->chunk != r->window)
         return fields_fail(&r->text, chunk[0], err, "%zu: the file does not say of which layers",
                            r->chunk);
-    const bool reaches = r->longest_tokens && r->window >= r->longest_tokens;
-    const bool in_words = r->schedule && strcmp(r->schedule, "layer_types") == 0;
-    if (r->window && used && !reaches && !in_words && !has_role(r, ROLE_WINDOW) &&
+    const bool listed = r->schedule && (strcmp(r->schedule, "layer_types") == 0 ||
+                                        strcmp(r->schedule, "max_window_layers") == 0);
+    if (r->window && used && !reaches && !listed && !has_role(r, ROLE_WINDOW) &&
         !has_role(r, ROLE_COMPRESSED) && has_role(r, ROLE_FULL))
         return fields_fail(&r->text, window[0], err, "%zu: %s does not say of which layers",
                            r->window, r->schedule ? r->schedule : "the file");
@@ -342,9 +349,13 @@ static Status read_sharing(Reading *r, Error *err) {
 static Status read_indexed(Reading *r, Error *err) {
     static const char key[] = "indexer_types";
     const size_t all = r->shape.layers + r->draft_layers;
-    if (!fields_get(&r->text, "index_head_dim")) return OK;
+    if (!fields_get(&r->text, "kv_lora_rank") || !fields_get(&r->text, "index_head_dim")) return OK;
+    static const char *const how_sharing_came_about[] = { "index_topk_freq", "index_topk_pattern",
+                                                          "index_skip_topk_offset",
+                                                          "index_share_for_mtp_iteration", NULL };
     for (size_t i = 0; i < all; i++) r->indexed[i] = r->role[i] == ROLE_FULL;
     if (!fields_get(&r->text, key)) return OK;
+    fields_ignore(&r->text, how_sharing_came_about);
     const Json *list;
     TRY(list_of(r, key, &list, err));
     for (size_t i = 0; i < r->shape.layers; i++) {
@@ -403,8 +414,8 @@ Status hf_layers(Reading *r, Error *err) {
                            "an encoder and a decoder: a kind of cache that kvlab does not know");
     TRY(read_draft_count(r, err));
     TRY(read_schedules(r, err));
-    if (!r->schedule && fields_get(&r->text, "state_size") &&
-        !fields_get(&r->text, "num_attention_heads"))
+    if (!r->schedule && !fields_get(&r->text, "num_attention_heads") &&
+        fields_get(&r->text, "state_size"))
         fill(r, ROLE_STATE, r->role);
     if (r->schedule && strcmp(r->schedule, "compress_ratios") == 0) TRY(read_ratio_list(r, err));
     TRY(read_windows(r, err));

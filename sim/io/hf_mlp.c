@@ -18,24 +18,24 @@ static Status count(const Fields *fields, Spellings spellings, size_t most, size
     return OK;
 }
 
-static Status read_dense(const Reading *r, Mlp *mlp, Error *err) {
+static Status read_dense(const Reading *r, const Fields *fields, Mlp *mlp, Error *err) {
     static const char *const width[] = {
         "intermediate_size", "ffn_hidden_size", "n_inner", "ffn_dim", "d_ff", NULL
     };
     static const char *const dense_width[] = { "intermediate_size_mlp", NULL };
     static const char *const ratio[] = { "expansion_ratio", NULL };
     size_t times = 4; /* what every family that leaves the width out has */
-    TRY(count(&r->text, ratio, 64, &times, err));
+    TRY(count(fields, ratio, 64, &times, err));
     mlp->intermediate = times * r->shape.hidden;
-    TRY(count(&r->text, width, INTERMEDIATE_MOST, &mlp->intermediate, err));
+    TRY(count(fields, width, INTERMEDIATE_MOST, &mlp->intermediate, err));
     mlp->expert_intermediate = mlp->intermediate;
-    TRY(count(&r->text, dense_width, INTERMEDIATE_MOST, &mlp->intermediate, err));
+    TRY(count(fields, dense_width, INTERMEDIATE_MOST, &mlp->intermediate, err));
     if (r->code->halved_mlp) mlp->intermediate /= 2;
     mlp->matrices = r->code->ungated ? 2 : 3;
     return OK;
 }
 
-static Status read_experts(const Reading *r, Mlp *mlp, Error *err) {
+static Status read_experts(const Reading *r, const Fields *fields, Mlp *mlp, Error *err) {
     static const char *const experts[] = { "n_routed_experts", "num_local_experts", "num_experts",
                                            "moe_num_experts", NULL };
     static const char *const taken[] = { "num_experts_per_tok",
@@ -47,13 +47,13 @@ static Status read_experts(const Reading *r, Mlp *mlp, Error *err) {
                                          NULL };
     static const char *const width[] = { "moe_intermediate_size", "expert_ffn_hidden_size", NULL };
     static const char *const narrow[] = { "routed_expert_hidden_size", NULL };
-    TRY(count(&r->text, experts, EXPERTS_MOST, &mlp->experts, err));
+    TRY(count(fields, experts, EXPERTS_MOST, &mlp->experts, err));
     if (!mlp->experts) return OK;
     mlp->per_token = 1;
-    TRY(count(&r->text, taken, mlp->experts, &mlp->per_token, err));
-    TRY(count(&r->text, width, INTERMEDIATE_MOST, &mlp->expert_intermediate, err));
+    TRY(count(fields, taken, mlp->experts, &mlp->per_token, err));
+    TRY(count(fields, width, INTERMEDIATE_MOST, &mlp->expert_intermediate, err));
     mlp->expert_hidden = r->shape.hidden;
-    TRY(count(&r->text, narrow, HIDDEN_MOST, &mlp->expert_hidden, err));
+    TRY(count(fields, narrow, HIDDEN_MOST, &mlp->expert_hidden, err));
     mlp->expert_biases = r->code->expert_biases;
     mlp->dense_beside = r->code->dense_beside;
     return OK;
@@ -61,7 +61,7 @@ static Status read_experts(const Reading *r, Mlp *mlp, Error *err) {
 
 /* Experts that every token passes through: so many of an expert's width or of their own, or one
  * width for all. */
-static Status read_shared(const Reading *r, Mlp *mlp, Error *err) {
+static Status read_shared(const Reading *r, const Fields *fields, Mlp *mlp, Error *err) {
     static const char *const shared[] = { "n_shared_experts", "num_shared_experts",
                                           "moe_num_shared_experts", NULL };
     static const char *const width[] = { "moe_shared_expert_intermediate_size", NULL };
@@ -69,13 +69,13 @@ static Status read_shared(const Reading *r, Mlp *mlp, Error *err) {
                                        "shared_intermediate_size", NULL };
     size_t one = mlp->expert_intermediate;
     mlp->shared_experts = r->code->shared_experts;
-    TRY(count(&r->text, shared, EXPERTS_MOST, &mlp->shared_experts, err));
-    TRY(count(&r->text, width, INTERMEDIATE_MOST, &one, err));
+    TRY(count(fields, shared, EXPERTS_MOST, &mlp->shared_experts, err));
+    TRY(count(fields, width, INTERMEDIATE_MOST, &one, err));
     mlp->shared_width = mlp->shared_experts * one;
     if (mlp->shared_experts) return OK;
-    TRY(count(&r->text, all, INTERMEDIATE_MOST, &mlp->shared_width, err));
+    TRY(count(fields, all, INTERMEDIATE_MOST, &mlp->shared_width, err));
     mlp->shared_experts = mlp->shared_width != 0;
-    mlp->shared_gate = fields_get(&r->text, all[0]) && mlp->shared_width;
+    mlp->shared_gate = fields_get(fields, all[0]) && mlp->shared_width;
     return OK;
 }
 
@@ -116,6 +116,25 @@ static bool has_experts(const Reading *r, const ExpertLayers *rule, size_t layer
     return (layer + rule->counts_from_one) % rule->interval == rule->offset % rule->interval;
 }
 
+/* A word for each layer, as GLM-5 has them beside first_k_dense_replace. */
+static Status read_words(const Reading *r, uint8_t *layer_mlp, Error *err) {
+    static const char key[] = "mlp_layer_types";
+    const Json *list = fields_get(&r->text, key);
+    if (!list) return OK;
+    if (json_size(list) != r->shape.layers)
+        return fields_fail(&r->text, key, err, "%zu entries, but the model has %zu layers",
+                           json_size(list), r->shape.layers);
+    for (size_t i = 0; i < r->shape.layers; i++) {
+        const char *word = json_text(json_at(list, i));
+        const bool dense = word && strcmp(word, "dense") == 0;
+        if (!dense && (!word || strcmp(word, "sparse") != 0))
+            return fields_fail(&r->text, key, err, "the entry of layer %zu; allowed: dense, sparse",
+                               i);
+        layer_mlp[i] = dense ? MLP_DENSE : MLP_EXPERTS;
+    }
+    return OK;
+}
+
 /* Models that spell each layer with a letter have an MLP, experts or a mixer in it, never two. */
 static bool read_spelled(const Reading *r, uint8_t *layer_mlp) {
     const char *letters = json_text(fields_get(&r->text, "hybrid_override_pattern"));
@@ -129,9 +148,12 @@ Status hf_mlp(const Reading *r, Mlp *out, uint8_t layer_mlp[ARCHITECTURE_LAYERS_
     Mlp mlp = { 0 };
     ExpertLayers rule = { 0 };
     const size_t layers = r->shape.layers;
-    TRY(read_dense(r, &mlp, err));
-    TRY(read_experts(r, &mlp, err));
-    if (mlp.experts) TRY(read_shared(r, &mlp, err));
+    Fields fields = r->text;
+    if (fields_get(&r->text, "ffn_config")) /* DBRX */
+        TRY(fields_nested(&fields, &r->text, "ffn_config", "ffn_config.", err));
+    TRY(read_dense(r, &fields, &mlp, err));
+    TRY(read_experts(r, &fields, &mlp, err));
+    if (mlp.experts) TRY(read_shared(r, &fields, &mlp, err));
     TRY(read_rule(r, &rule, err));
     const bool states_alone = !r->shape.heads; /* Mamba has its MLP within */
     if (!read_spelled(r, layer_mlp))
@@ -139,6 +161,11 @@ Status hf_mlp(const Reading *r, Mlp *out, uint8_t layer_mlp[ARCHITECTURE_LAYERS_
             layer_mlp[i] = states_alone                              ? MLP_NONE
                            : mlp.experts && has_experts(r, &rule, i) ? MLP_EXPERTS
                                                                      : MLP_DENSE;
+    TRY(read_words(r, layer_mlp, err));
+    for (size_t i = 0; i < layers && fields_get(&r->text, "block_configs"); i++) {
+        Mlp own = mlp;
+        TRY(hf_block_mlp(r, i, &own, &layer_mlp[i], err));
+    }
     for (size_t i = layers; i < layers + r->draft_layers; i++)
         layer_mlp[i] = mlp.experts ? MLP_EXPERTS : MLP_DENSE;
     *out = mlp;

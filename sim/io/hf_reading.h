@@ -25,9 +25,10 @@ typedef enum {
 /* What the code of a model's family decides and its files may leave out (hf_code.c). */
 typedef struct {
     const char *model_type;
-    size_t full_every;                 /* the last layer of so many reaches all tokens, 0: all do */
-    LayerRole others;                  /* ... and the rest: windows or chunks */
-    size_t attention_blocks;           /* attentions in one layer, 0 as 1 */
+    size_t full_every;       /* the last layer of so many reaches all tokens, 0: all do */
+    LayerRole others;        /* ... and the rest: windows or chunks */
+    bool all_windowed;       /* a window without a list or a period is that of every layer */
+    size_t attention_blocks; /* attentions in one layer, 0 as 1 */
     size_t vocabulary, longest_tokens; /* where the file has none */
     bool tied;                         /* embedding and head, where the file does not say */
     bool ungated;                      /* the MLP has two matrices, not three */
@@ -91,6 +92,12 @@ Status hf_state(const Reading *reading, CacheKind *out, Error *err);
 /* Widths of the MLPs, and what each layer has (hf_mlp.c). */
 Status hf_mlp(const Reading *reading, Mlp *out, uint8_t layer_mlp[ARCHITECTURE_LAYERS_MOST],
               Error *err);
+
+/* block_configs (hf_blocks.c): the role of every layer; key/value heads, where it says so; the MLP
+ * of one layer, over that of the model. */
+Status hf_block_roles(const Reading *reading, const char *key, uint8_t *role, Error *err);
+Status hf_block_kv_heads(const Fields *fields, size_t heads, size_t *kv_heads, Error *err);
+Status hf_block_mlp(const Reading *reading, size_t layer, Mlp *mlp, uint8_t *layer_mlp, Error *err);
 
 /* Parameters of every part (hf_weights.c), and how they are stored (hf_quantization.c). */
 Status hf_weights(const Reading *reading, Architecture *out, Error *err);

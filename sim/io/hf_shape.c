@@ -85,6 +85,7 @@ static Status read_kv_heads(const Fields *fields, Model *m, Error *err) {
     } else {
         fields_ignore(fields, groups);
         TRY(fields_size(fields, kv_heads, OPTIONAL, HEADS_MOST, &m->kv_heads, err));
+        TRY(hf_block_kv_heads(fields, m->heads, &m->kv_heads, err));
     }
     if (m->heads % m->kv_heads)
         return fields_fail(fields, kv_heads[0], err, "%zu do not divide the %zu query heads",

@@ -141,7 +141,10 @@ static Status count_layer(const Reading *r, const Mlp *mlp, Architecture *a, siz
         part[PART_ROUTER] += router_parameters(r, mlp);
         part[PART_DENSE_MLP] += (double)mlp->dense_beside * dense_parameters(r, mlp);
     } else if (a->layer_mlp[layer] == MLP_DENSE) {
-        part[PART_DENSE_MLP] += dense_parameters(r, mlp);
+        Mlp own = *mlp;
+        uint8_t kind;
+        if (fields_get(&r->text, "block_configs")) TRY(hf_block_mlp(r, layer, &own, &kind, err));
+        part[PART_DENSE_MLP] += dense_parameters(r, &own);
     }
     const bool mixer_alone = r->role[layer] == ROLE_NONE || a->layer_mlp[layer] == MLP_NONE;
     part[PART_NORMS] += norm_parameters(r, mixer_alone);
