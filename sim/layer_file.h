@@ -36,4 +36,11 @@ Status layer_file_weights(const LayerFile *file, LayerWeights *weights, Error *e
 Status layer_file_values(const LayerFile *file, const Tensor *tensor, float *out, Error *err);
 Status layer_file_values_f64(const LayerFile *file, const Tensor *tensor, double *out, Error *err);
 
+/* Writes a layer of other weights over the input of a file: config, prefill and decode tokens,
+ * weights, hidden_states, and the file's `output` where it has one, to compare with. Errors:
+ * ERR_INPUT for a layer that no config describes; ERR_MACHINE for the disk, which then holds what
+ * it held. */
+Status layer_file_write(const char *path, const Model *model, const LayerWeights *weights,
+                        const LayerFile *input, Error *err);
+
 #endif

@@ -18,6 +18,7 @@ static const Subcommand subcommands[] = {
     { "audit", cmd_audit, "hold the usual formulas for a model's cache against kvlab's" },
     { "run", cmd_run, "run a study and write its report" },
     { "forward", cmd_forward, "run one attention layer over given tensors" },
+    { "convert", cmd_convert, "bring one attention layer to another shape" },
     { "report", cmd_report, "redraw a report from what is stored" },
     { "check", cmd_check, "check a study without running it" },
     { "describe", cmd_describe, "explain the keys of a study" },

@@ -39,6 +39,7 @@ typedef struct {
     /* MLA without a shared rotated key (R = 0): the G heads' keys are rebuilt from the latent, then
      * rotated, so there is no absorbed path. What low-rank conversions make; no file says so. */
     bool rotates_rebuilt;
+    bool plain_latent; /* MLA: no RMSNorm over the latent, as converted layers have it */
     Rope rope;
 } Model;
 

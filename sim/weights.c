@@ -26,7 +26,7 @@ static void add_mla(ShapeList *list, const Model *m) {
         if (m->attention_bias) add(list, "q_proj.bias", q_rows, 1, AT(q_bias));
     }
     add(list, "kv_a_proj_with_mqa.weight", latent, m->hidden, AT(kv_a));
-    add(list, "kv_a_layernorm.weight", m->kv_lora_rank, 1, AT(kv_a_norm));
+    if (!m->plain_latent) add(list, "kv_a_layernorm.weight", m->kv_lora_rank, 1, AT(kv_a_norm));
     add(list, "kv_b_proj.weight", model_up_heads(m) * (m->nope_dim + m->value_dim), m->kv_lora_rank,
         AT(kv_b));
     if (m->attention_bias) add(list, "kv_a_proj_with_mqa.bias", latent, 1, AT(kv_a_bias));

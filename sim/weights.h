@@ -3,7 +3,7 @@
  * MHA, GQA, MQA: q [H d, D], k [G d, D], v [G d, D], o [D, H d]. MLA: q_a [Q, D] and q_b [H(P+R),
  * Q] or q [H(P+R), D]; kv_a [C + R, D] (the latent, then the shared key), kv_b [H(P+V), C] (per
  * head P key rows, then V value rows), o [D, H V]; norms q_a_norm [Q], kv_a_norm [C] (NULL: the
- * latent is cached as it is, as in converted layers). NULL where a layer has none. */
+ * latent is cached as it is, plain_latent). NULL where a layer has none. */
 #ifndef KVLAB_WEIGHTS_H
 #define KVLAB_WEIGHTS_H
 

@@ -141,8 +141,6 @@ Status convert_latent(Conversion *out, const ConvertSource *source, const Projec
     const LayerWeights *from = source->weights;
     LayerWeights *to = &out->weights;
     const size_t keys = layer->kv_heads * layer->key_dim;
-    buffer_free(to->kv_a_norm);
-    to->kv_a_norm = NULL;
     TRY(add_down(projection, 0, keys, layer->hidden, from->k, from->k_bias, to, err));
     TRY(add_down(projection, keys, layer->kv_heads * layer->value_dim, layer->hidden, from->v,
                  from->v_bias, to, err));

@@ -29,7 +29,7 @@ typedef struct {
     Recipe recipe;        /* gamma is the one that was used */
     Model layer;          /* that was converted */
     Model model;          /* that came out */
-    LayerWeights weights; /* owned; kv_a_norm is NULL where the latent has no norm */
+    LayerWeights weights; /* owned */
     double loss;          /* sqrt(tail / total) of what the method's eigenvalues say is lost of the
                              calibration text, in the method's own measure; NaN where none do */
     double *rope_basis;   /* MLA: [G d, R], rorope.h; else NULL */

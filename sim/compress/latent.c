@@ -219,7 +219,6 @@ static Status keep_norm(const Work *w, Error *err) {
     const size_t rank = w->target->kv_lora_rank;
     const size_t tokens = s->tokens < STATISTICS_SAMPLE ? s->tokens : STATISTICS_SAMPLE;
     float *latent = NULL;
-    TRY(BUFFER(&to->kv_a_norm, rank, "kv_a_layernorm.weight", err));
     TRY(BUFFER(&latent, tokens * rank, "latents", err));
     blas_linear(tokens, rank, w->layer->hidden, s->sample, w->layer->hidden, to->kv_a, latent,
                 rank);

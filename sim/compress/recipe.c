@@ -69,7 +69,7 @@ static Status read_gamma(Reader *r, Recipe *recipe, Error *err) {
 /* Rebuilt keys are rotated: keys and values of G heads from one latent without a rotated part. */
 static void set_latent(Model *m, const Model *layer, size_t rank) {
     m->kind = ATTENTION_MLA;
-    m->rotates_rebuilt = true;
+    m->rotates_rebuilt = m->plain_latent = true;
     m->kv_heads = layer->kv_heads;
     m->kv_lora_rank = rank;
     m->q_lora_rank = 0;
@@ -135,6 +135,7 @@ static Status read_mla(Reader *r, Recipe *recipe, const Model *layer, Error *err
         else if (!take_word(r, "fold", true) || !take_count(r, &recipe->fold) || !recipe->fold)
             return unknown_option(r, 4, options, err);
     }
+    recipe->model.plain_latent = !recipe->norm;
     TRY(check_mla(r, recipe, layer, err));
     recipe->kept = recipe->fold * rope / layer->rope.dim;
     return OK;

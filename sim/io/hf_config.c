@@ -29,6 +29,17 @@ static Status read_biases_and_norms(const Fields *fields, Model *m, Error *err) 
     return OK;
 }
 
+/* Layers that were converted to MLA may have no norm over the latent (TransMLA's key). */
+static Status read_latent_norm(const Fields *fields, Model *m, Error *err) {
+    bool normed = true;
+    TRY(fields_flag(fields, "qk_latent_layernorm", &normed, err));
+    m->plain_latent = m->kind == ATTENTION_MLA && !normed;
+    if (m->plain_latent && m->q_lora_rank)
+        return fields_fail(fields, "qk_latent_layernorm", err,
+                           "false beside a q_lora_rank of %zu is not computed", m->q_lora_rank);
+    return OK;
+}
+
 /* Why layers of this kind cannot be run, NULL where they can. */
 static const char *obstacle(const CacheKind *kind) {
     if (kind->keeps == KEEPS_STATE) return "linear or recurrent layers";
@@ -75,6 +86,7 @@ Status hf_config_parse(Model *model, const Json *json, const char *file, const c
     const bool latent = m.kind == ATTENTION_MLA;
     TRY(hf_rope(&fields, latent, latent ? m.rope_dim : m.key_dim, &m.rope, err));
     m.rope_dim = m.rope.dim;
+    TRY(read_latent_norm(&fields, &m, err));
     TRY(read_biases_and_norms(&fields, &m, err));
     snprintf(m.name, sizeof m.name, "%s", name);
     *model = m;

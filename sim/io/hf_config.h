@@ -30,4 +30,8 @@ Status hf_config_parse(Model *model, const Json *json, const char *file, const c
 /* The same from a file. */
 Status hf_config_read(Model *model, const char *path, const char *name, Error *err);
 
+/* The config.json of a model, which hf_config_parse reads back, in *out for json_free. Errors:
+ * ERR_INPUT for what no config.json describes. */
+Status hf_config_write(const Model *model, Json **out, Error *err);
+
 #endif

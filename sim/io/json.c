@@ -215,6 +215,10 @@ Json *json_new_string(const char *text) {
     return json_string(text);
 }
 
+Json *json_new_null(void) {
+    return json_null();
+}
+
 void json_put_string(Json *object, const char *key, const char *value) {
     json_put(object, key, json_string(value));
 }
@@ -249,4 +253,13 @@ Status json_write(const Json *json, FILE *out, Error *err) {
 
 Status json_print(const Json *json, Error *err) {
     return json_write(json, stdout, err);
+}
+
+Status json_format(const Json *json, char **text, Error *err) {
+    const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(12);
+    if (incomplete) return fail(err, ERR_MACHINE, "out of memory: the JSON document");
+    const size_t length = json_dumpb(json, NULL, 0, flags);
+    TRY(BUFFER(text, length + 1, "a JSON document", err));
+    json_dumpb(json, *text, length, flags);
+    return OK;
 }

@@ -53,9 +53,12 @@ void json_put_bool(Json *object, const char *key, bool value);
 void json_append(Json *array, Json *value);
 void json_append_string(Json *array, const char *value);
 Json *json_new_string(const char *text);
+Json *json_new_null(void);
 
 /* The document with a final newline, into a file, or on standard output. Errors: ERR_MACHINE. */
 Status json_write(const Json *json, FILE *out, Error *err);
 Status json_print(const Json *json, Error *err);
+/* The same as text that buffer_free releases. */
+Status json_format(const Json *json, char **text, Error *err);
 
 #endif

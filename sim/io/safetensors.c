@@ -379,3 +379,11 @@ void tensor_read_f64(const Tensor *tensor, double *out) {
         for (size_t i = 0; i < n; i++) out[start + i] = (double)part[i];
     }
 }
+
+Tensor tensor_slice(const Tensor *tensor, size_t first, size_t count) {
+    Tensor slice = *tensor;
+    slice.rank = 1;
+    slice.shape[0] = slice.elements = count;
+    slice.data = (const char *)tensor->data + first * types[tensor->type].bytes;
+    return slice;
+}

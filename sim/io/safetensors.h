@@ -41,6 +41,9 @@ const char *safetensors_metadata(const Safetensors *file, const char *key);
 void tensor_read(const Tensor *tensor, float *out);
 void tensor_read_f64(const Tensor *tensor, double *out);
 
+/* Elements first .. first + count - 1 of a dense tensor, as one of a single dimension. */
+Tensor tensor_slice(const Tensor *tensor, size_t first, size_t count);
+
 /* Writes a file, whole or not at all (a neighbour is written, synced, then renamed), the tensors in
  * the order given. Metadata: pairs of key and value. Errors: ERR_INPUT for what the reader would
  * refuse (names repeated or not UTF-8, elements that are not the product of the shape), ERR_MACHINE
