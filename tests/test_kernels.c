@@ -15,13 +15,12 @@ typedef void (*ShapeCheck)(const Kernels *tier, const char *name, RowType type, 
                            size_t d, bool whole);
 
 static void over_shapes(const Kernels *tier, const char *name, ShapeCheck check) {
-    for (int type = 0; type < ROW_TYPE_COUNT; type++)
+    for (RowType type = 0; type < ROW_TYPE_COUNT; type++)
         for (size_t m = 0; m < COUNT(row_counts); m++)
             for (size_t n = 0; n < COUNT(token_counts); n++)
                 for (size_t d = 0; d < COUNT(widths); d++)
                     for (int whole = 0; whole < 2; whole++)
-                        check(tier, name, (RowType)type, row_counts[m], token_counts[n], widths[d],
-                              whole);
+                        check(tier, name, type, row_counts[m], token_counts[n], widths[d], whole);
 }
 
 /* Whole numbers add up exactly in any order, so the whole array must agree, gaps between its rows
@@ -108,9 +107,9 @@ FOR_EACH_SUBJECT(kernels, values_equal_the_reference) {
 
 FOR_EACH_SUBJECT(kernels, long_rows_and_many_tokens_equal_the_reference) {
     const Kernels tier = table_of(*subject);
-    for (int type = 0; type < ROW_TYPE_COUNT; type++) {
-        check_scores(&tier, subjects[*subject], (RowType)type, 12, 26, 1000, true);
-        check_values(&tier, subjects[*subject], (RowType)type, 12, 200, 576, true);
+    for (RowType type = 0; type < ROW_TYPE_COUNT; type++) {
+        check_scores(&tier, subjects[*subject], type, 12, 26, 1000, true);
+        check_values(&tier, subjects[*subject], type, 12, 200, 576, true);
     }
 }
 
@@ -282,7 +281,7 @@ Test(kernels, select_fills_every_entry_from_the_reference_upward) {
     cr_assert_eq(none.scores[0], ref.scores[0]);
     cr_assert_neq(ref.scores[0], all.scores[0]);
     cr_assert_str_eq(kernels_name(0), "ref");
-    for (int type = 0; type < ROW_TYPE_COUNT; type++) {
+    for (RowType type = 0; type < ROW_TYPE_COUNT; type++) {
         cr_assert(all.decode[type] && all.encode[type] && all.scores[type] && all.values[type]);
     }
 }

@@ -16,10 +16,10 @@ static void decode(const Kernels *k, RowFormat format, size_t n, const void *row
 /* ---- names, formats, bytes ---- */
 
 Test(codec, names_and_types_go_together) {
-    for (int type = 0; type < ROW_TYPE_COUNT; type++) {
+    for (RowType type = 0; type < ROW_TYPE_COUNT; type++) {
         RowType parsed = ROW_TYPE_COUNT;
-        cr_assert(row_type_parse(row_type_name((RowType)type), &parsed));
-        cr_assert_eq(parsed, (RowType)type);
+        cr_assert(row_type_parse(row_type_name(type), &parsed));
+        cr_assert_eq(parsed, type);
     }
     RowType kept = ROW_F16;
     cr_assert(!row_type_parse("fp32", &kept));
@@ -243,11 +243,11 @@ static const size_t lengths[] = { 0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 
 FOR_EACH_SUBJECT(rows, bytes_and_floats_are_those_of_the_reference_at_every_length) {
     const Kernels tier = table_of(*subject);
     float x[1100];
-    for (int type = 0; type < ROW_TYPE_COUNT; type++)
+    for (RowType type = 0; type < ROW_TYPE_COUNT; type++)
         for (size_t l = 0; l < COUNT(lengths); l++)
             for (size_t kind = 0; kind < 3; kind++)
                 for (int scale = -150; scale<128; scale += scale> - 20 && scale < 20 ? 3 : 13) {
-                    const RowFormat format = format_of((RowType)type, lengths[l], kind);
+                    const RowFormat format = format_of(type, lengths[l], kind);
                     for (size_t i = 0; i < format.n; i++) x[i] = ldexpf(draw(), scale);
                     check_row(&tier, subjects[*subject], format, x);
                 }
@@ -257,7 +257,7 @@ FOR_EACH_SUBJECT(rows, bytes_and_floats_are_those_of_the_reference_at_every_leng
 FOR_EACH_SUBJECT(rows, ties_zeros_and_equal_values_encode_as_in_the_reference) {
     const Kernels tier = table_of(*subject);
     float x[256];
-    for (int type = 0; type < ROW_TYPE_COUNT; type++)
+    for (RowType type = 0; type < ROW_TYPE_COUNT; type++)
         for (int kind = 0; kind < 8; kind++) {
             for (size_t i = 0; i < 256; i++) {
                 const float halves = (float)((int)(i * 37 % 255) - 127) / 2;
@@ -267,20 +267,19 @@ FOR_EACH_SUBJECT(rows, ties_zeros_and_equal_values_encode_as_in_the_reference) {
                 if (kind == 5) x[i] = i % 2 ? -0.0f : 0;
                 if (kind == 6) x[i] = i % 2 ? -0.0f : 4;
             }
-            check_row(&tier, subjects[*subject], format_of((RowType)type, 256, (size_t)kind % 3),
-                      x);
+            check_row(&tier, subjects[*subject], format_of(type, 256, (size_t)kind % 3), x);
         }
 }
 
 FOR_EACH_SUBJECT(rows, a_group_that_is_not_finite_is_nan_and_no_other_is) {
     const Kernels tier = table_of(*subject);
     const float wrong[] = { NAN, INFINITY, -INFINITY };
-    for (int type = ROW_FP8; type < ROW_TYPE_COUNT; type++)
+    for (RowType type = ROW_FP8; type < ROW_TYPE_COUNT; type++)
         for (size_t w = 0; w < COUNT(wrong); w++)
             for (size_t at = 0; at < 256; at += 51) {
                 const RowFormat format = type == ROW_FP8_DS_MLA
                                              ? row_format_latent(ROW_FP8_DS_MLA, 256, 0)
-                                             : row_format((RowType)type, 256);
+                                             : row_format(type, 256);
                 unsigned char row[400];
                 float x[256], back[256];
                 fill_floats(x, 256, false);
@@ -293,7 +292,7 @@ FOR_EACH_SUBJECT(rows, a_group_that_is_not_finite_is_nan_and_no_other_is) {
                                                                          : 32;
                 for (size_t i = 0; i < 256; i++)
                     cr_assert_eq(!!isnan(back[i]), i / group == at / group, "%s %s: %zu of %zu",
-                                 subjects[*subject], row_type_name((RowType)type), i, at);
+                                 subjects[*subject], row_type_name(type), i, at);
             }
 }
 
@@ -301,15 +300,15 @@ FOR_EACH_SUBJECT(rows, values_that_the_type_holds_come_back_as_they_were) {
     const Kernels tier = table_of(*subject);
     float x[1100], back[1100];
     unsigned char row[5000];
-    for (int type = 0; type < ROW_TYPE_COUNT; type++)
+    for (RowType type = 0; type < ROW_TYPE_COUNT; type++)
         for (size_t n = 0; n < 70; n++) {
-            const RowFormat format = format_of((RowType)type, n, n % 3);
+            const RowFormat format = format_of(type, n, n % 3);
             fill_exact(&format, x);
             encode(&tier, format, x, row);
             decode(&tier, format, format.n, row, back);
             for (size_t i = 0; i < format.n; i++)
-                cr_assert_eq(back[i], x[i], "%s %s n=%zu", subjects[*subject],
-                             row_type_name((RowType)type), n);
+                cr_assert_eq(back[i], x[i], "%s %s n=%zu", subjects[*subject], row_type_name(type),
+                             n);
         }
 }
 

@@ -97,9 +97,9 @@ Test(schema, bounds_are_allowed_and_what_lies_beyond_is_not) {
 }
 
 Test(schema, choices_are_the_names_that_the_stages_use) {
-    for (int type = 0; type < ROW_TYPE_COUNT; type++) {
-        cr_assert_str_eq(field_find("cache.type")->choices[type], row_type_name((RowType)type));
-        cr_assert_str_eq(field_find("error.type")->choices[type], row_type_name((RowType)type));
+    for (RowType type = 0; type < ROW_TYPE_COUNT; type++) {
+        cr_assert_str_eq(field_find("cache.type")->choices[type], row_type_name(type));
+        cr_assert_str_eq(field_find("error.type")->choices[type], row_type_name(type));
     }
     for (int path = PATH_MATERIALISED; path <= PATH_ABSORBED; path++) {
         cr_assert_str_eq(field_find("decode.path")->choices[path], path_name((Path)path));
