@@ -7,7 +7,7 @@
 
 typedef __m256 vec;
 
-enum { WIDTH = 8 };
+enum { WIDTH = 8, REGISTERS = 16 };
 
 /* Register blocks, rows x columns, of 16 registers: twelve accumulators where there are rows
  * enough, two to three loaded vectors, one broadcast. */
@@ -115,10 +115,14 @@ static inline vec vec_load_int8(const void *p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p)));
 }
 
-static inline vec vec_load_bits(const void *p, int shift, int mask) {
+static inline vec vec_load_low4(const void *p) {
     const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(p));
-    const __m256i down = _mm256_srl_epi32(bytes, _mm_cvtsi32_si128(shift));
-    return _mm256_cvtepi32_ps(_mm256_and_si256(down, _mm256_set1_epi32(mask)));
+    return _mm256_cvtepi32_ps(_mm256_and_si256(bytes, _mm256_set1_epi32(15)));
+}
+
+static inline vec vec_load_high4(const void *p) {
+    const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(p));
+    return _mm256_cvtepi32_ps(_mm256_srli_epi32(bytes, 4));
 }
 
 /* The low bytes of eight whole numbers. */
@@ -134,14 +138,23 @@ static inline void vec_store_int8(void *p, vec a) {
     store_low_bytes(p, _mm256_cvttps_epi32(a));
 }
 
-/* The sign goes from bit 7 to bit 15 and the rest to the exponent and fraction of f16 beside it;
- * seven ones are NaN. */
-static inline vec vec_load_e4m3(const void *p) {
-    const __m128i wide = _mm_slli_epi16(_mm_cvtepi8_epi16(_mm_loadl_epi64(p)), 7);
-    const __m128i ones = _mm_set1_epi16(0x3f80);
-    const __m128i nan = _mm_cmpeq_epi16(_mm_and_si128(wide, ones), ones);
-    const __m128i half = _mm_and_si128(wide, _mm_set1_epi16((short)0xbfff));
-    return _mm256_cvtph_ps(_mm_or_si128(half, _mm_and_si128(nan, _mm_set1_epi16(0x7e00))));
+/* Sixteen e4m3 as f16 of 2^-8 of their value: the sign goes from bit 7 to bit 15, the rest to the
+ * exponent and fraction beside it; only NaN, all ones, carries into bit 14 when 1 is added, which
+ * fills f16's exponent up. */
+static inline __m256i e4m3_to_f16(__m128i a) {
+    const __m256i wide = _mm256_slli_epi16(_mm256_cvtepi8_epi16(a), 7);
+    const __m256i half = _mm256_and_si256(wide, _mm256_set1_epi16((short)0xbfff));
+    const __m256i carried = _mm256_add_epi16(half, _mm256_set1_epi16(0x80));
+    return _mm256_or_si256(half, _mm256_and_si256(carried, _mm256_set1_epi16(0x4000)));
+}
+
+static inline void vec_load32_e4m3(const void *p, vec *a) {
+    const __m128i *bytes = p;
+    for (size_t i = 0; i < 2; i++) {
+        const __m256i halves = e4m3_to_f16(_mm_loadu_si128(bytes + i));
+        a[2 * i] = _mm256_cvtph_ps(_mm256_castsi256_si128(halves));
+        a[2 * i + 1] = _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1));
+    }
 }
 
 /* As f32_to_e4m3 of floats.h. */

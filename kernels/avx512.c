@@ -7,7 +7,7 @@
 
 typedef __m512 vec;
 
-enum { WIDTH = 16 };
+enum { WIDTH = 16, REGISTERS = 32 };
 
 /* Register blocks, rows x columns, of 32 registers: up to 24 accumulators, the loaded vectors of a
  * column each, one of a row. */
@@ -125,25 +125,31 @@ static inline vec vec_load_int8(const void *p) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p)));
 }
 
-static inline vec vec_load_bits(const void *p, int shift, int mask) {
+static inline vec vec_load_low4(const void *p) {
     const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(p));
-    const __m512i down = _mm512_srl_epi32(bytes, _mm_cvtsi32_si128(shift));
-    return _mm512_cvtepi32_ps(_mm512_and_si512(down, _mm512_set1_epi32(mask)));
+    return _mm512_cvtepi32_ps(_mm512_and_si512(bytes, _mm512_set1_epi32(15)));
+}
+
+static inline vec vec_load_high4(const void *p) {
+    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(p));
+    return _mm512_cvtepi32_ps(_mm512_srli_epi32(bytes, 4));
 }
 
 static inline void vec_store_int8(void *p, vec a) {
     _mm_storeu_si128(p, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(a)));
 }
 
-/* The sign goes from bit 7 to bit 15 and the rest to the exponent and fraction of f16 beside it;
- * seven ones are NaN. */
-static inline vec vec_load_e4m3(const void *p) {
-    const __m256i wide = _mm256_slli_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128(p)), 7);
-    const __m256i ones = _mm256_set1_epi16(0x3f80);
-    const __m256i nan = _mm256_cmpeq_epi16(_mm256_and_si256(wide, ones), ones);
-    const __m256i half = _mm256_and_si256(wide, _mm256_set1_epi16((short)0xbfff));
-    const __m256i quiet = _mm256_and_si256(nan, _mm256_set1_epi16(0x7e00));
-    return _mm512_cvtph_ps(_mm256_or_si256(half, quiet));
+/* e4m3 as f16 of 2^-8 of their value: the sign goes from bit 7 to bit 15, the rest to the exponent
+ * and fraction beside it; only NaN, all ones, carries into bit 14 when 1 is added, which fills
+ * f16's exponent up. */
+static inline void vec_load32_e4m3(const void *p, vec *a) {
+    const __m512i wide = _mm512_slli_epi16(_mm512_cvtepi8_epi16(_mm256_loadu_si256(p)), 7);
+    const __m512i half = _mm512_and_si512(wide, _mm512_set1_epi16((short)0xbfff));
+    const __m512i carried = _mm512_add_epi16(half, _mm512_set1_epi16(0x80));
+    const __m512i halves =
+        _mm512_or_si512(half, _mm512_and_si512(carried, _mm512_set1_epi16(0x4000)));
+    a[0] = _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
+    a[1] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1));
 }
 
 /* As f32_to_e4m3 of floats.h. */

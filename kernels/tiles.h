@@ -3,7 +3,7 @@
  * A tier file defines the vocabulary for its registers, then includes this header, then fills the
  * table. The vocabulary:
  *
- *   vec, WIDTH                          a register of WIDTH floats
+ *   vec, WIDTH, REGISTERS               a register of WIDTH floats, how many there are
  *   BLOCKS(block)                       block(rows, columns) for each shape, one row last
  *   vec_zero() vec_all(x)               all lanes 0 or x
  *   vec_add(a, b) vec_mul(a, b) vec_max(a, b)      vec_max gives b where a lane is NaN
@@ -43,15 +43,16 @@ enum { BLOCK_MAX = 32 };
 
 /* ---- scores ---- */
 
-INLINE void scores_block(RowType type, const RowFormat *format, size_t rows, size_t tokens,
-                         size_t d, const float *q, size_t ld_q, const unsigned char *k,
-                         size_t k_stride, float *s, size_t ld_s) {
+INLINE void scores_block(RowType type, size_t rows, size_t tokens, size_t d, const float *q,
+                         size_t ld_q, const unsigned char *k, size_t k_stride, float *s,
+                         size_t ld_s) {
+    const size_t bytes = element_bytes(type);
     vec sums[BLOCK_MAX], keys[BLOCK_MAX];
     UNROLL for (size_t c = 0; c < rows * tokens; c++) sums[c] = vec_zero();
     size_t e = 0;
     for (; e + WIDTH <= d; e += WIDTH) {
         UNROLL for (size_t j = 0; j < tokens; j++) keys[j] =
-            load_values(type, format, k + j * k_stride, e);
+            load_element(type, k + j * k_stride + e * bytes);
         UNROLL for (size_t i = 0; i < rows; i++) {
             const vec x = vec_load(q + i * ld_q + e);
             UNROLL for (size_t j = 0; j < tokens; j++) sums[i * tokens + j] =
@@ -60,7 +61,7 @@ INLINE void scores_block(RowType type, const RowFormat *format, size_t rows, siz
     }
     if (e < d) {
         UNROLL for (size_t j = 0; j < tokens; j++) keys[j] =
-            load_tail(type, format, k + j * k_stride, e, d - e);
+            load_tail(type, k + j * k_stride + e * bytes, d - e);
         UNROLL for (size_t i = 0; i < rows; i++) {
             const vec x = vec_load_part(q + i * ld_q + e, d - e);
             UNROLL for (size_t j = 0; j < tokens; j++) sums[i * tokens + j] =
@@ -80,30 +81,27 @@ INLINE void scores_block(RowType type, const RowFormat *format, size_t rows, siz
 
 /* As many whole groups of `rows` query rows as m holds, each over all tokens: the group stays in
  * the first cache while the keys pass. Gives the query rows done. */
-INLINE size_t scores_rows(RowType type, const RowFormat *format, size_t rows, size_t tokens,
-                          size_t m, size_t n, size_t d, const float *q, size_t ld_q,
-                          const unsigned char *k, size_t k_stride, float *s, size_t ld_s) {
+INLINE size_t scores_rows(RowType type, size_t rows, size_t tokens, size_t m, size_t n, size_t d,
+                          const float *q, size_t ld_q, const unsigned char *k, size_t k_stride,
+                          float *s, size_t ld_s) {
     size_t i = 0;
     for (; i + rows <= m; i += rows) {
         const float *x = q + i * ld_q;
         float *out = s + i * ld_s;
         size_t j = 0;
         for (; j + tokens <= n; j += tokens)
-            scores_block(type, format, rows, tokens, d, x, ld_q, k + j * k_stride, k_stride,
-                         out + j, ld_s);
+            scores_block(type, rows, tokens, d, x, ld_q, k + j * k_stride, k_stride, out + j, ld_s);
         for (; j < n; j++)
-            scores_block(type, format, rows, 1, d, x, ld_q, k + j * k_stride, k_stride, out + j,
-                         ld_s);
+            scores_block(type, rows, 1, d, x, ld_q, k + j * k_stride, k_stride, out + j, ld_s);
     }
     return i;
 }
 
-INLINE void scores(RowType type, const RowFormat *format, size_t m, size_t n, size_t d,
-                   const float *q, size_t ld_q, const void *k, size_t k_stride, float *s,
-                   size_t ld_s) {
+INLINE void scores(RowType type, size_t m, size_t n, size_t d, const float *q, size_t ld_q,
+                   const void *k, size_t k_stride, float *s, size_t ld_s) {
     size_t i = 0;
 #define ROWS(rows, tokens)                                                                         \
-    i += scores_rows(type, format, rows, tokens, m - i, n, d, q + i * ld_q, ld_q, k, k_stride,     \
+    i += scores_rows(type, rows, tokens, m - i, n, d, q + i * ld_q, ld_q, k, k_stride,             \
                      s + i * ld_s, ld_s)
     BLOCKS(ROWS);
 #undef ROWS
@@ -111,15 +109,16 @@ INLINE void scores(RowType type, const RowFormat *format, size_t m, size_t n, si
 
 /* ---- values ---- */
 
-/* The values from e on, whole vectors or one that is cut, added to the output from there on. */
-INLINE void values_block(RowType type, const RowFormat *format, size_t rows, size_t vectors,
-                         size_t e, size_t cut, size_t n, const float *p, size_t ld_p,
-                         const unsigned char *v, size_t v_stride, float *o, size_t ld_o) {
+/* Adds a block's results, whole vectors or one that is cut, to the output. */
+INLINE void values_block(RowType type, size_t rows, size_t vectors, size_t cut, size_t n,
+                         const float *p, size_t ld_p, const unsigned char *v, size_t v_stride,
+                         float *o, size_t ld_o) {
+    const size_t bytes = element_bytes(type);
     vec sums[BLOCK_MAX], row[BLOCK_MAX];
     UNROLL for (size_t c = 0; c < rows * vectors; c++) sums[c] = vec_zero();
     for (size_t j = 0; j < n; j++) {
         UNROLL for (size_t c = 0; c < vectors; c++) row[c] =
-            cut ? load_tail(type, format, v, e, cut) : load_values(type, format, v, e + c * WIDTH);
+            cut ? load_tail(type, v, cut) : load_element(type, v + c * WIDTH * bytes);
         UNROLL for (size_t i = 0; i < rows; i++) {
             const vec weight = vec_all(p[i * ld_p + j]);
             UNROLL for (size_t c = 0; c < vectors; c++) sums[i * vectors + c] =
@@ -129,7 +128,7 @@ INLINE void values_block(RowType type, const RowFormat *format, size_t rows, siz
     }
     UNROLL for (size_t i = 0; i < rows; i++) {
         UNROLL for (size_t c = 0; c < vectors; c++) {
-            float *out = o + i * ld_o + e + c * WIDTH;
+            float *out = o + i * ld_o + c * WIDTH;
             const vec sum = sums[i * vectors + c];
             if (cut)
                 vec_store_part(out, cut, vec_add(vec_load_part(out, cut), sum));
@@ -141,36 +140,38 @@ INLINE void values_block(RowType type, const RowFormat *format, size_t rows, siz
 
 /* As many whole groups of `rows` query rows as m holds: a stripe of the values stays in the first
  * cache while the groups pass. Gives the query rows done. */
-INLINE size_t values_rows(RowType type, const RowFormat *format, size_t rows, size_t vectors,
-                          size_t m, size_t n, size_t d, const float *p, size_t ld_p,
-                          const unsigned char *v, size_t v_stride, float *o, size_t ld_o) {
+INLINE size_t values_rows(RowType type, size_t rows, size_t vectors, size_t m, size_t n, size_t d,
+                          const float *p, size_t ld_p, const unsigned char *v, size_t v_stride,
+                          float *o, size_t ld_o) {
+    const size_t bytes = element_bytes(type);
     const size_t groups = m / rows;
     size_t e = 0;
     for (; e + vectors * WIDTH <= d; e += vectors * WIDTH)
         for (size_t g = 0; g < groups; g++)
-            values_block(type, format, rows, vectors, e, 0, n, p + g * rows * ld_p, ld_p, v,
-                         v_stride, o + g * rows * ld_o, ld_o);
+            values_block(type, rows, vectors, 0, n, p + g * rows * ld_p, ld_p, v + e * bytes,
+                         v_stride, o + g * rows * ld_o + e, ld_o);
     for (; e + WIDTH <= d; e += WIDTH)
         for (size_t g = 0; g < groups; g++)
-            values_block(type, format, rows, 1, e, 0, n, p + g * rows * ld_p, ld_p, v, v_stride,
-                         o + g * rows * ld_o, ld_o);
+            values_block(type, rows, 1, 0, n, p + g * rows * ld_p, ld_p, v + e * bytes, v_stride,
+                         o + g * rows * ld_o + e, ld_o);
     if (e < d)
         for (size_t g = 0; g < groups; g++)
-            values_block(type, format, rows, 1, e, d - e, n, p + g * rows * ld_p, ld_p, v, v_stride,
-                         o + g * rows * ld_o, ld_o);
+            values_block(type, rows, 1, d - e, n, p + g * rows * ld_p, ld_p, v + e * bytes,
+                         v_stride, o + g * rows * ld_o + e, ld_o);
     return groups * rows;
 }
 
-INLINE void values(RowType type, const RowFormat *format, size_t m, size_t n, size_t d,
-                   const float *p, size_t ld_p, const void *v, size_t v_stride, float *o,
-                   size_t ld_o) {
+INLINE void values(RowType type, size_t m, size_t n, size_t d, const float *p, size_t ld_p,
+                   const void *v, size_t v_stride, float *o, size_t ld_o) {
     size_t i = 0;
 #define ROWS(rows, vectors)                                                                        \
-    i += values_rows(type, format, rows, vectors, m - i, n, d, p + i * ld_p, ld_p, v, v_stride,    \
+    i += values_rows(type, rows, vectors, m - i, n, d, p + i * ld_p, ld_p, v, v_stride,            \
                      o + i * ld_o, ld_o)
     BLOCKS(ROWS);
 #undef ROWS
 }
+
+#include "vector_coded.h"
 
 /* ---- softmax and rows of floats ---- */
 
@@ -277,12 +278,18 @@ static float fma_rounds(size_t rounds, double *flops) {
     static void scores_##name(const RowFormat *format, size_t m, size_t n, size_t d,               \
                               const float *q, size_t ld_q, const void *k, size_t k_stride,         \
                               float *s, size_t ld_s) {                                             \
-        scores(type, format, m, n, d, q, ld_q, k, k_stride, s, ld_s);                              \
+        if (is_plain(type))                                                                        \
+            scores(type, m, n, d, q, ld_q, k, k_stride, s, ld_s);                                  \
+        else                                                                                       \
+            coded_scores(type, format, m, n, d, q, ld_q, k, k_stride, s, ld_s);                    \
     }                                                                                              \
     static void values_##name(const RowFormat *format, size_t m, size_t n, size_t d,               \
                               const float *p, size_t ld_p, const void *v, size_t v_stride,         \
                               float *o, size_t ld_o) {                                             \
-        values(type, format, m, n, d, p, ld_p, v, v_stride, o, ld_o);                              \
+        if (is_plain(type))                                                                        \
+            values(type, m, n, d, p, ld_p, v, v_stride, o, ld_o);                                  \
+        else                                                                                       \
+            coded_values(type, format, m, n, d, p, ld_p, v, v_stride, o, ld_o);                    \
     }
 ROW_TYPES(TYPED)
 #undef TYPED

@@ -1,115 +1,156 @@
-/* vector_rows.h -- stored rows over the vocabulary of tiles.h: a register of values from anywhere
- * in a row, whole rows decoded, whole rows encoded.
+/* vector_rows.h -- stored rows over the vocabulary of tiles.h: values in registers, whole rows
+ * decoded, whole rows encoded.
  *
  * What it needs beside the arithmetic of tiles.h, p without alignment:
  *
  *   vec_load_bf16(p) vec_store_bf16(p, a) vec_load_f16(p) vec_store_f16(p, a)
  *   vec_load_int8(p)                    WIDTH signed bytes
- *   vec_load_bits(p, shift, mask)       WIDTH bytes, each shifted down and masked
+ *   vec_load_low4(p) vec_load_high4(p)  the low and the high halves of WIDTH bytes
  *   vec_store_int8(p, a)                whole numbers from -128 to 255 into bytes
- *   vec_load_e4m3(p)                    WIDTH e4m3, 2^-8 of their value; vec_store_e4m3(p, a)
+ *   vec_load32_e4m3(p, a)               32 e4m3, 2^-8 of their value, into VECS registers
+ *   vec_store_e4m3(p, a)                WIDTH
  *   vec_all_f16(p)                      one f16 in all lanes
  *   vec_abs(a) vec_min(a, b) vec_div(a, b) vec_trunc(a)
  *
- * e4m3 moved to the place of f16's bits is f16 of 2^-8 of the value, subnormals included; so the
- * conversion of f16 does all the work and the factor joins the scale. A scale is loaded and spread
- * with each register: it is in the first cache, and to multiply before the sums keeps one loop for
- * all types. */
+ * Plain types (f32, bf16, f16) are read a register at a time. Coded ones are read a group of 32 at
+ * a time, which have a scale in common in all of them: it multiplies once what came of a group, not
+ * each of its registers. e4m3 moved to the place of f16's bits is f16 of 2^-8 of the value,
+ * subnormals included; so the conversion of f16 does all the work and the factor joins the scale.
+ */
 #ifndef KVLAB_VECTOR_ROWS_H
 #define KVLAB_VECTOR_ROWS_H
 
 #include "rows.h"
 
-static inline size_t element_bytes(RowType type) {
-    return type == ROW_F32 ? 4 : 2;
-}
+enum { VECS = GROUP / WIDTH };
 
 static inline bool is_plain(RowType type) {
     return type <= ROW_F16;
 }
 
-INLINE vec load_plain(RowType type, const unsigned char *p) {
+static inline size_t element_bytes(RowType type) {
+    return type == ROW_F32 ? 4 : 2;
+}
+
+INLINE vec load_element(RowType type, const unsigned char *p) {
     if (type == ROW_BF16) return vec_load_bf16(p);
     if (type == ROW_F16) return vec_load_f16(p);
     return vec_load(p);
 }
 
 /* The last n < WIDTH elements of a row. */
-INLINE vec load_plain_tail(RowType type, const unsigned char *p, size_t n) {
+INLINE vec load_tail(RowType type, const unsigned char *p, size_t n) {
     if (type == ROW_F32) return vec_load_part(p, n);
     unsigned char padded[2 * WIDTH] = { 0 };
     memcpy(padded, p, 2 * n);
-    return load_plain(type, padded);
+    return load_element(type, padded);
 }
 
-INLINE float fp8_factor(const RowFormat *format, const unsigned char *row) {
-    return format->latent ? 256.0f : 256.0f * load_f32(row);
+/* ---- groups ---- */
+
+INLINE void load_bytes(const unsigned char *p, vec *codes) {
+    UNROLL for (size_t c = 0; c < VECS; c++) codes[c] = vec_load_int8(p + c * WIDTH);
 }
 
-/* Coded values from e on, a multiple of WIDTH: what lies behind the last of a group is the next
- * scale, behind that of a row nothing, so all WIDTH must be there. */
-INLINE vec load_coded(RowType type, const RowFormat *format, const unsigned char *row, size_t e) {
-    const size_t group = e / GROUP, at = e % GROUP, shift = at < GROUP / 2 ? 0 : 4;
-    const unsigned char *p;
-    switch (type) {
-    case ROW_FP8:
-        return vec_mul(vec_load_e4m3(row + fp8_begin(format) + e),
-                       vec_all(fp8_factor(format, row)));
-    case ROW_INT8:
-        return vec_mul(vec_load_int8(row + ROW_SCALE_BYTES + e), vec_all(load_f32(row)));
-    case ROW_INT4:
-        p = row + group * INT4_BYTES;
-        return vec_fma(vec_load_bits(p + 4 + at % (GROUP / 2), shift, 15), vec_all_f16(p),
-                       vec_all_f16(p + 2));
-    case ROW_Q8_0:
-        p = row + group * Q8_0_BYTES;
-        return vec_mul(vec_load_int8(p + 2 + at), vec_all_f16(p));
-    case ROW_Q4_0:
-        p = row + group * Q4_0_BYTES;
-        return vec_mul(vec_add(vec_load_bits(p + 2 + at % (GROUP / 2), shift, 15), vec_all(-8)),
-                       vec_all_f16(p));
-    default:
-        return vec_mul(vec_load_e4m3(row + e),
-                       vec_all(256.0f * load_f32(row + ds_scale_at(format, e))));
+INLINE void load_halves(const unsigned char *p, vec *codes) {
+    UNROLL for (size_t c = 0; c < VECS / 2; c++) {
+        codes[c] = vec_load_low4(p + c * WIDTH);
+        codes[VECS / 2 + c] = vec_load_high4(p + c * WIDTH);
     }
 }
 
-/* Values of a row where fewer than WIDTH of one kind are left. */
-INLINE vec load_one_by_one(RowType type, const RowFormat *format, const unsigned char *row,
-                           size_t e, size_t n) {
-    float values[WIDTH] = { 0 };
-    for (size_t i = 0; i < n; i++) values[i] = row_value(type, format, row, e + i);
-    return vec_load(values);
+/* The 32 coded values from e on, a multiple of 32: codes, and the factor that is returned to
+ * multiply them by. All 32 lie in the row. */
+INLINE vec load_group(RowType type, const RowFormat *format, const unsigned char *row, size_t e,
+                      vec *codes) {
+    const unsigned char *p;
+    switch (type) {
+    case ROW_FP8:
+        vec_load32_e4m3(row + fp8_begin(format) + e, codes);
+        return vec_all(256 * (format->latent ? 1.0f : load_f32(row)));
+    case ROW_INT8:
+        load_bytes(row + ROW_SCALE_BYTES + e, codes);
+        return vec_all(load_f32(row));
+    case ROW_INT4:
+        p = row + e / GROUP * INT4_BYTES;
+        load_halves(p + 4, codes);
+        UNROLL for (size_t c = 0; c < VECS; c++) codes[c] =
+            vec_fma(codes[c], vec_all_f16(p), vec_all_f16(p + 2));
+        return vec_all(1);
+    case ROW_Q8_0:
+        p = row + e / GROUP * Q8_0_BYTES;
+        load_bytes(p + 2, codes);
+        return vec_all_f16(p);
+    case ROW_Q4_0:
+        p = row + e / GROUP * Q4_0_BYTES;
+        load_halves(p + 2, codes);
+        UNROLL for (size_t c = 0; c < VECS; c++) codes[c] = vec_add(codes[c], vec_all(-8));
+        return vec_all_f16(p);
+    default:
+        vec_load32_e4m3(row + e, codes);
+        return vec_all(256 * load_f32(row + ds_scale_at(format, e)));
+    }
 }
 
-/* Values e .. e+WIDTH-1 of a row, e a multiple of WIDTH. */
-INLINE vec load_values(RowType type, const RowFormat *format, const unsigned char *row, size_t e) {
-    if (is_plain(type)) return load_plain(type, row + e * element_bytes(type));
-    if (e + WIDTH <= format->coded) return load_coded(type, format, row, e);
-    if (e >= format->coded) return vec_load_bf16(row + rope_value_at(format, e));
-    return load_one_by_one(type, format, row, e, WIDTH);
+/* The same where n < 32 values are wanted: of fp8 and int8 no more may lie there, of the others the
+ * group is whole. */
+INLINE vec load_part_of_group(RowType type, const RowFormat *format, const unsigned char *row,
+                              size_t e, size_t n, vec *codes) {
+    if (type != ROW_FP8 && type != ROW_INT8) return load_group(type, format, row, e, codes);
+    unsigned char padded[ROW_SCALE_BYTES + GROUP] = { 0 };
+    const size_t begin = type == ROW_FP8 ? fp8_begin(format) : ROW_SCALE_BYTES;
+    memcpy(padded, row, begin);
+    memcpy(padded + begin, row + begin + e, n);
+    return load_group(type, format, padded, 0, codes);
 }
 
-/* Values e .. e+n-1, n < WIDTH; lanes behind them are 0. */
-INLINE vec load_tail(RowType type, const RowFormat *format, const unsigned char *row, size_t e,
-                     size_t n) {
-    if (is_plain(type)) return load_plain_tail(type, row + e * element_bytes(type), n);
-    return load_one_by_one(type, format, row, e, n);
+/* Values i .. i+WIDTH-1 of n floats, or those that are left, the other lanes 0. */
+INLINE vec floats_at(const float *in, size_t n, size_t i) {
+    if (i + WIDTH <= n) return vec_load(in + i);
+    return i < n ? vec_load_part(in + i, n - i) : vec_zero();
+}
+
+INLINE void store_floats_at(float *out, size_t n, size_t i, vec a) {
+    if (i + WIDTH <= n)
+        vec_store(out + i, a);
+    else if (i < n)
+        vec_store_part(out + i, n - i, a);
+}
+
+INLINE void decode_plain(RowType type, size_t n, const unsigned char *p, float *out) {
+    const size_t bytes = element_bytes(type);
+    size_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) vec_store(out + i, load_element(type, p + i * bytes));
+    if (i < n) vec_store_part(out + i, n - i, load_tail(type, p + i * bytes, n - i));
+}
+
+INLINE void decode_coded(RowType type, const RowFormat *format, size_t n, const unsigned char *row,
+                         float *out) {
+    const size_t coded = n < format->coded ? n : format->coded;
+    vec codes[VECS];
+    size_t e = 0;
+    for (; e + GROUP <= coded; e += GROUP) {
+        const vec scale = load_group(type, format, row, e, codes);
+        UNROLL for (size_t c = 0; c < VECS; c++)
+            vec_store(out + e + c * WIDTH, vec_mul(codes[c], scale));
+    }
+    if (e < coded) {
+        const vec scale = load_part_of_group(type, format, row, e, coded % GROUP, codes);
+        UNROLL for (size_t c = 0; c < VECS; c++)
+            store_floats_at(out + e, coded - e, c * WIDTH, vec_mul(codes[c], scale));
+    }
+    if (n > coded) decode_plain(ROW_BF16, n - coded, row + format->rope_at, out + coded);
 }
 
 INLINE void decode_row(RowType type, const RowFormat *format, size_t n, const void *row,
                        float *out) {
-    size_t i = 0;
-    for (; i + WIDTH <= n; i += WIDTH) vec_store(out + i, load_values(type, format, row, i));
-    if (i < n) vec_store_part(out + i, n - i, load_tail(type, format, row, i, n - i));
+    if (is_plain(type))
+        decode_plain(type, n, row, out);
+    else
+        decode_coded(type, format, n, row, out);
 }
 
 /* ---- encoding ---- */
-
-/* Values i .. i+WIDTH-1 of n, or those that are left. */
-INLINE vec floats_at(const float *in, size_t n, size_t i) {
-    return i + WIDTH <= n ? vec_load(in + i) : vec_load_part(in + i, n - i);
-}
 
 /* Writes bytes i .. i+WIDTH-1 of n, or those that are left. */
 INLINE void int8_at(unsigned char *out, size_t n, size_t i, vec a) {
