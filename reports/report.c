@@ -123,11 +123,26 @@ static Status write_all(const View *view, const char *folder, ReportSummary *sum
     return write_page(view, folder, plots, "report.md", figures, summary, err);
 }
 
+/* The run, without points where there are too many to be shown. */
+static Status read_run(const char *folder, StoredRun *run, ReportSummary *summary, Error *err) {
+    size_t points = 0;
+    TRY(store_read_facts(run, folder, &points, err));
+    if (points > REPORT_POINTS_MOST) {
+        snprintf(summary->note, sizeof summary->note,
+                 "%zu points are too many for figures and pages (%d at most): results.csv and "
+                 "results.sqlite hold them all",
+                 points, REPORT_POINTS_MOST);
+        return OK;
+    }
+    store_run_free(run);
+    return store_read(run, folder, err);
+}
+
 Status report_write(const char *folder, ReportSummary *summary, Error *err) {
     StoredRun run = { 0 };
     View view = { 0 };
     ReportSummary draft = { 0 };
-    TRY(store_read(&run, folder, err));
+    TRY(read_run(folder, &run, &draft, err));
     Status status = view_open(&view, &run, err);
     if (status == OK) status = write_all(&view, folder, &draft, err);
     view_close(&view);

@@ -17,6 +17,7 @@ static const Subcommand subcommands[] = {
     { "plan", cmd_plan, "say what fits on some hardware, how fast it is, and what binds" },
     { "audit", cmd_audit, "hold the usual formulas for a model's cache against kvlab's" },
     { "run", cmd_run, "run a study and write its report" },
+    { "merge", cmd_merge, "put the shards of a study together" },
     { "forward", cmd_forward, "run one attention layer over given tensors" },
     { "convert", cmd_convert, "bring one attention layer to another shape" },
     { "report", cmd_report, "redraw a report from what is stored" },

@@ -5,7 +5,9 @@
  *   metric  one row a point and metric               sample  one row a sample, in the order taken
  *
  * A point goes in with its metrics and samples in one transaction, so a killed run leaves whole
- * points only. The folder itself is locked (flock) while a run writes; readers need no lock.
+ * points only. A commit waits for the disk unless the last one that did is younger than
+ * SYNCED_NS: where points are slow each is safe from a loss of power, where they are fast the disk
+ * does not set the pace. results.lock is locked (flock) while a run writes; readers need no lock.
  * application_id marks the file as ours, user_version the layout of the tables. */
 #define _DEFAULT_SOURCE /* flock */
 #include "store.h"
@@ -14,6 +16,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "buffer.h"
@@ -30,51 +33,46 @@ static const char schema[] =
     " contender TEXT NOT NULL, label TEXT NOT NULL, attention TEXT NOT NULL, path TEXT NOT NULL,"
     " kv_dtype TEXT NOT NULL, layer TEXT NOT NULL, context_tokens INTEGER NOT NULL,"
     " query_tokens INTEGER NOT NULL, sequences INTEGER NOT NULL, status TEXT NOT NULL,"
-    " message TEXT NOT NULL);"
+    " message TEXT NOT NULL, place INTEGER NOT NULL, host TEXT NOT NULL, rank INTEGER NOT NULL);"
+    "CREATE INDEX point_place ON point(place);"
     "CREATE TABLE metric(id INTEGER PRIMARY KEY,"
     " point INTEGER NOT NULL REFERENCES point(id) ON DELETE CASCADE, name TEXT NOT NULL,"
     " unit TEXT NOT NULL, kind TEXT NOT NULL, value REAL, low REAL, high REAL,"
     " UNIQUE(point, name));"
     "CREATE TABLE sample(metric INTEGER NOT NULL REFERENCES metric(id) ON DELETE CASCADE,"
     " place INTEGER NOT NULL, value REAL, PRIMARY KEY(metric, place)) WITHOUT ROWID;"
-    "PRAGMA application_id = 1802923106; PRAGMA user_version = 1;";
+    "PRAGMA application_id = 1802923106; PRAGMA user_version = 2;";
+
+static const double SYNCED_NS = 0.1e9;
+
+/* The statements that every point runs, compiled once. */
+typedef struct {
+    Query has, remove, point, metric, sample;
+} Statements;
 
 struct Store {
     Database db;
-    int lock; /* the folder, open and locked */
+    int lock; /* results.lock, open and locked; -1 when not held */
     char csv[PATH_SIZE];
+    Statements run;
+    double synced_ns; /* when a commit last waited for the disk */
+    bool synchronous; /* do commits wait now? */
 };
 
 /* ---- opening ---- */
 
-static size_t line_length(const char *text) {
-    return strcspn(text, "\n");
-}
-
-/* Says which line of two studies differs first. */
-static Status compare_studies(const Database *db, const char *stored, const char *now, Error *err) {
-    size_t line = 1;
-    for (;; line++) {
-        const size_t a = line_length(stored), b = line_length(now);
-        if (a != b || memcmp(stored, now, a) != 0)
-            return fail(err, ERR_INPUT,
-                        "%s: cannot resume, the study differs in line %zu: stored \"%.*s\", now "
-                        "\"%.*s\"",
-                        db->path, line, (int)(a < 200 ? a : 200), stored, (int)(b < 200 ? b : 200),
-                        now);
-        if (!stored[a] && !now[b]) return OK;
-        stored += stored[a] ? a + 1 : a;
-        now += now[b] ? b + 1 : b;
-    }
-}
-
 static Status check_study(const Database *db, const char *study, Error *err) {
     Query query = { 0 };
     bool more = false;
+    char difference[600];
     Status status = query_open(&query, db, "SELECT text FROM study", err);
     if (status == OK) status = query_next(&query, &more, err);
     if (status == OK)
-        status = compare_studies(db, more ? query_column_text(&query, 0) : "", study, err);
+        status = store_compare(more ? query_column_text(&query, 0) : "", study, difference,
+                               sizeof difference)
+                     ? OK
+                     : fail(err, ERR_INPUT, "%s: cannot resume, the study differs in %s", db->path,
+                            difference);
     query_close(&query);
     return status;
 }
@@ -90,13 +88,31 @@ static Status create(const Database *db, const char *study, Error *err) {
 }
 
 static Status lock_folder(const char *folder, int *lock, Error *err) {
-    *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (*lock < 0)
-        return fail(err, ERR_MACHINE, "cannot open the folder %s: %s", folder, strerror(errno));
+    char path[PATH_SIZE];
+    TRY(textfile_path(path, folder, "results.lock", err));
+    *lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (*lock < 0) return fail(err, ERR_MACHINE, "cannot write %s: %s", path, strerror(errno));
     if (flock(*lock, LOCK_EX | LOCK_NB) == 0) return OK;
     if (errno == EWOULDBLOCK)
         return fail(err, ERR_INPUT, "%s: another run is writing into this folder", folder);
-    return fail(err, ERR_MACHINE, "cannot lock the folder %s: %s", folder, strerror(errno));
+    return fail(err, ERR_MACHINE, "cannot lock %s: %s", path, strerror(errno));
+}
+
+static Status prepare_statements(Store *store, Error *err) {
+    const Database *db = &store->db;
+    Statements *run = &store->run;
+    TRY(query_open(&run->has, db, "SELECT 1 FROM point WHERE key = ? AND status <> 'failed'", err));
+    TRY(query_open(&run->remove, db, "DELETE FROM point WHERE key = ?", err));
+    TRY(query_open(&run->point, db,
+                   "INSERT INTO point(key, phase, contender, label, attention, path, kv_dtype,"
+                   " layer, message, status, host, context_tokens, query_tokens, sequences, place,"
+                   " rank) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                   err));
+    TRY(query_open(&run->metric, db,
+                   "INSERT INTO metric(name, unit, kind, point, value, low, high)"
+                   " VALUES(?, ?, ?, ?, ?, ?, ?)",
+                   err));
+    return query_open(&run->sample, db, "INSERT INTO sample VALUES(?, ?, ?)", err);
 }
 
 static Status open_run(Store *store, const char *folder, const char *study, bool resume,
@@ -121,8 +137,7 @@ Status store_open(Store **store, const char *folder, const char *study, bool res
     TRY(BUFFER(&draft, 1, "the store", err));
     draft->lock = -1;
     Status status = open_run(draft, folder, study, resume, err);
-    if (status == OK) /* a commit returns when the disk has it */
-        status = database_run(&draft->db, "PRAGMA synchronous = FULL", err);
+    if (status == OK) status = prepare_statements(draft, err);
     if (status == OK)
         *store = draft;
     else
@@ -130,11 +145,23 @@ Status store_open(Store **store, const char *folder, const char *study, bool res
     return status;
 }
 
+void store_leave(Store *store) {
+    if (store->lock >= 0) close(store->lock);
+    store->lock = -1;
+}
+
 void store_close(Store *store) {
     if (!store) return;
+    Query *const statements[] = { &store->run.has, &store->run.remove, &store->run.point,
+                                  &store->run.metric, &store->run.sample };
+    for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) query_close(statements[i]);
     database_close(&store->db);
-    if (store->lock >= 0) close(store->lock);
+    store_leave(store);
     buffer_free(store);
+}
+
+const Database *store_database(const Store *store) {
+    return &store->db;
 }
 
 /* ---- writing ---- */
@@ -157,35 +184,26 @@ Status store_set_config(Store *store, const char *key, const char *value, const 
 }
 
 Status store_has(Store *store, const char *key, bool *has, Error *err) {
-    Query query = { 0 };
+    const Query *query = &store->run.has;
     bool more = false;
-    Status status = query_open(&query, &store->db,
-                               "SELECT 1 FROM point WHERE key = ? AND status <> 'failed'", err);
-    if (status == OK) status = query_texts(&query, 1, &key, err);
-    if (status == OK) status = query_next(&query, &more, err);
+    Status status = query_texts(query, 1, &key, err);
+    if (status == OK) status = query_next(query, &more, err);
     if (status == OK) *has = more;
-    query_close(&query);
+    query_rewind(query);
     return status;
 }
 
-static Status insert_point(const Database *db, const Point *p, Error *err) {
+static Status insert_point(const Query *query, const Point *p, Error *err) {
     const char *const texts[] = {
         p->key,  p->phase,    p->contender, p->label,   p->attention,
-        p->path, p->kv_dtype, p->layer,     p->message, point_status_name(p->status)
+        p->path, p->kv_dtype, p->layer,     p->message, point_status_name(p->status),
+        p->host
     };
-    const size_t counts[] = { p->context_tokens, p->query_tokens, p->sequences };
-    Query query;
-    Status status = query_open(&query, db,
-                               "INSERT INTO point(key, phase, contender, label, attention, path,"
-                               " kv_dtype, layer, message, status, context_tokens, query_tokens,"
-                               " sequences) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                               err);
-    if (status == OK) status = query_texts(&query, 10, texts, err);
-    for (int i = 0; i < 3 && status == OK; i++)
-        status = query_whole(&query, 11 + i, (long long)counts[i], err);
-    if (status == OK) status = query_run(&query, err);
-    query_close(&query);
-    return status;
+    const size_t counts[] = { p->context_tokens, p->query_tokens, p->sequences, p->place,
+                              (size_t)p->rank };
+    TRY(query_texts(query, 11, texts, err));
+    for (int i = 0; i < 5; i++) TRY(query_whole(query, 12 + i, (long long)counts[i], err));
+    return query_run(query, err);
 }
 
 /* The rows of one metric's samples. */
@@ -209,40 +227,51 @@ static Status insert_metric(const Query *query, long long point, const Metric *m
     return query_run(query, err);
 }
 
-static Status insert_metrics(const Database *db, long long point, const Metric *metrics,
-                             size_t count, Error *err) {
-    Query query = { 0 }, sample = { 0 };
-    Status status = query_open(&query, db,
-                               "INSERT INTO metric(name, unit, kind, point, value, low, high)"
-                               " VALUES(?, ?, ?, ?, ?, ?, ?)",
-                               err);
-    if (status == OK) status = query_open(&sample, db, "INSERT INTO sample VALUES(?, ?, ?)", err);
-    for (size_t i = 0; i < count && status == OK; i++) {
-        status = insert_metric(&query, point, &metrics[i], err);
-        if (status == OK) status = insert_samples(&sample, database_last_key(db), &metrics[i], err);
+static Status insert_rows(Store *store, const Point *point, const Metric *metrics, size_t count,
+                          Error *err) {
+    const char *const key = point->key;
+    TRY(query_texts(&store->run.remove, 1, &key, err));
+    TRY(query_run(&store->run.remove, err));
+    TRY(insert_point(&store->run.point, point, err));
+    const long long id = database_last_key(&store->db);
+    for (size_t i = 0; i < count; i++) {
+        TRY(insert_metric(&store->run.metric, id, &metrics[i], err));
+        TRY(insert_samples(&store->run.sample, database_last_key(&store->db), &metrics[i], err));
     }
-    query_close(&sample);
-    query_close(&query);
-    return status;
+    return OK;
+}
+
+/* Shall the next commit wait for the disk? */
+static Status choose_sync(Store *store, double now_ns, Error *err) {
+    const bool wait = now_ns - store->synced_ns >= SYNCED_NS;
+    if (wait == store->synchronous) return OK;
+    TRY(database_run(&store->db, wait ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
+                     err));
+    store->synchronous = wait;
+    return OK;
+}
+
+static double clock_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
 }
 
 Status store_put(Store *store, const Point *point, const Metric *metrics, size_t count,
                  Error *err) {
     const Database *db = &store->db;
-    const char *const key = point->key;
+    TRY(choose_sync(store, clock_ns(), err));
     TRY(database_run(db, "BEGIN IMMEDIATE", err));
-    Status status = database_run_texts(db, "DELETE FROM point WHERE key = ?", 1, &key, err);
-    if (status == OK) status = insert_point(db, point, err);
-    if (status == OK) status = insert_metrics(db, database_last_key(db), metrics, count, err);
+    Status status = insert_rows(store, point, metrics, count, err);
     if (status == OK) status = database_run(db, "COMMIT", err);
     if (status != OK) database_undo(db);
+    if (status == OK && store->synchronous) store->synced_ns = clock_ns();
     return status;
 }
 
 Status store_write_csv(Store *store, Error *err) {
-    StoredRun run = { 0 };
-    TRY(store_read_database(&run, &store->db, err));
-    const Status status = store_csv_write(&run, store->csv, err);
-    store_run_free(&run);
+    TRY(database_run(&store->db, "BEGIN", err));
+    const Status status = store_csv_write(&store->db, store->csv, err);
+    database_undo(&store->db);
     return status;
 }

@@ -42,15 +42,23 @@ typedef struct {
     size_t sequences;
     PointStatus status;
     char message[256]; /* why failed or left out; else warnings, joined by "; " */
+    size_t place;      /* in the list of the study: what a run is read in the order of */
+    char host[64];     /* where it ran, and as which rank of how many ran together */
+    int rank;
 } Point;
 
 typedef struct Store Store;
 
 /* Creates a run in a folder (made if absent). A folder that already holds a run is refused unless
  * resume is set; with resume the stored study must equal `study` (the resolved configuration as
- * text), else ERR_INPUT says which line differs. */
+ * text), else ERR_INPUT says which line differs. A run of an older layout is brought to this one.
+ * One process at a time writes into a folder: ERR_INPUT while another does. */
 Status store_open(Store **store, const char *folder, const char *study, bool resume, Error *err);
 void store_close(Store *store);
+
+/* For a child process that has inherited an open store and will not use it: lets go of the folder's
+ * lock, which stays its parent's. */
+void store_leave(Store *store);
 
 /* A fact about the run: machine, peaks, title, configuration. Last one wins. */
 Status store_set(Store *store, const char *name, const char *value, Error *err);
@@ -62,10 +70,12 @@ Status store_set_config(Store *store, const char *key, const char *value, const 
 /* Was this point finished (done or left out) in an earlier run? Failed points are tried again. */
 Status store_has(Store *store, const char *key, bool *has, Error *err);
 
-/* Commits a point with all its metrics and samples in one transaction. */
+/* Commits a point with all its metrics and samples in one transaction. A process that is killed
+ * then loses nothing; a loss of power loses the points of the last tenth of a second at most, which
+ * --resume runs again. */
 Status store_put(Store *store, const Point *point, const Metric *metrics, size_t count, Error *err);
 
-/* Writes results.csv from the database, whole or not at all. */
+/* Writes results.csv from the database, point by point, whole or not at all. */
 Status store_write_csv(Store *store, Error *err);
 
 /* ---- reading ---- */
@@ -78,7 +88,7 @@ typedef struct {
     char *name, *value, *source; /* source is "" for facts */
 } StoredFact;
 typedef struct {
-    StoredPoint *points; /* in the order stored */
+    StoredPoint *points; /* in the order of their place */
     size_t point_count;
     StoredFact *facts; /* what store_set wrote */
     size_t fact_count;
@@ -87,6 +97,13 @@ typedef struct {
 } StoredRun;
 
 Status store_read(StoredRun *run, const char *folder, Error *err);
+
+/* The same without its points, however many they are: *points says how many. */
+Status store_read_facts(StoredRun *run, const char *folder, size_t *points, Error *err);
+
+/* Reads a run point by point, in order, holding one at a time: visit gets each (borrowed). */
+typedef Status (*StoreVisit)(void *context, const StoredPoint *point, Error *err);
+Status store_each(const char *folder, StoreVisit visit, void *context, Error *err);
 void store_run_free(StoredRun *run);
 
 /* The value of a fact, or "" when there is none. */

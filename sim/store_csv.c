@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "store_read.h"
 #include "textfile.h"
 
 static const char header[] =
@@ -48,19 +49,23 @@ static void put_metric(FILE *out, const Metric *m) {
     fprintf(out, "%zu\n", m->sample_count);
 }
 
-Status store_csv_write(const StoredRun *run, const char *path, Error *err) {
+static Status put_rows(void *context, const StoredPoint *p, Error *err) {
+    FILE *out = context;
+    (void)err; /* what the disk refuses is seen when the file is closed */
+    for (size_t j = 0; j < p->metric_count; j++) {
+        put_point(out, &p->point);
+        put_metric(out, &p->metrics[j]);
+    }
+    if (p->metric_count) return OK;
+    put_point(out, &p->point);
+    fputs(",,,,,,\n", out);
+    return OK;
+}
+
+Status store_csv_write(const Database *db, const char *path, Error *err) {
     TextFile file;
     TRY(textfile_open(&file, path, err));
     fputs(header, file.stream);
-    for (size_t i = 0; i < run->point_count; i++) {
-        const StoredPoint *p = &run->points[i];
-        for (size_t j = 0; j < p->metric_count; j++) {
-            put_point(file.stream, &p->point);
-            put_metric(file.stream, &p->metrics[j]);
-        }
-        if (p->metric_count) continue;
-        put_point(file.stream, &p->point);
-        fputs(",,,,,,\n", file.stream);
-    }
-    return textfile_close(&file, OK, err);
+    const Status status = store_each_point(db, put_rows, file.stream, err);
+    return textfile_close(&file, status, err);
 }

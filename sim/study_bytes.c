@@ -1,6 +1,6 @@
 /* study_bytes.c -- the bytes phase: each contender's cache is really filled, its bytes counted on
  * what is held, and held against the closed form, to the byte. */
-#include <stdio.h>
+#include <string.h>
 
 #include "buffer.h"
 #include "study_run.h"
@@ -10,29 +10,67 @@ enum { PIECE_TOKENS = 256 };
 /* How fast rows are drawn, encoded and stored, about. */
 static const double FILLED_BYTES_S = 0.5e9;
 
-/* Opens one sequence and appends `tokens` rows of the direct generator. */
-static Status fill(const Study *study, Cache *cache, const CacheShape *shape,
-                   const SequencesParams *params, size_t tokens, Error *err) {
-    float *k = NULL, *v = NULL;
-    size_t sequence;
-    Status status = BUFFER(&k, PIECE_TOKENS * shape->kv_heads * shape->key_dim, "keys", err);
-    if (status == OK)
-        status = BUFFER(&v, PIECE_TOKENS * shape->kv_heads * shape->value_dim, "values", err);
-    if (status == OK)
-        status = sequences_direct(params, 1, PIECE_TOKENS, shape->kv_heads, shape->key_dim,
-                                  params->key_decay, k, err);
-    if (status == OK)
-        status = sequences_direct(params, 2, PIECE_TOKENS, shape->kv_heads, shape->value_dim,
-                                  params->value_decay, v, err);
-    if (status == OK) status = cache_open(cache, &sequence, err);
-    for (size_t done = 0; status == OK && done < tokens; done += PIECE_TOKENS) {
-        const size_t piece = tokens - done < PIECE_TOKENS ? tokens - done : PIECE_TOKENS;
-        status = cache_append(cache, &study->kernels, study->threads, sequence, piece, k,
-                              shape->shared ? NULL : v, err);
-    }
-    buffer_free(k);
-    buffer_free(v);
+/* Rows of the direct generator, kept for the next point of the same shape. */
+typedef struct {
+    SequencesParams params;
+    size_t kv_heads, key_dim, value_dim;
+    float *k, *v; /* [PIECE_TOKENS, kv_heads, key_dim] and value_dim */
+} Rows;
+
+static Status draw_rows(Rows *rows, const CacheShape *shape, const SequencesParams *params,
+                        Error *err) {
+    const size_t heads = shape->kv_heads;
+    TRY(BUFFER(&rows->k, PIECE_TOKENS * heads * shape->key_dim, "keys", err));
+    TRY(BUFFER(&rows->v, PIECE_TOKENS * heads * shape->value_dim, "values", err));
+    TRY(sequences_direct(params, 1, PIECE_TOKENS, heads, shape->key_dim, params->key_decay, rows->k,
+                         err));
+    TRY(sequences_direct(params, 2, PIECE_TOKENS, heads, shape->value_dim, params->value_decay,
+                         rows->v, err));
+    rows->params = *params;
+    rows->kv_heads = heads, rows->key_dim = shape->key_dim, rows->value_dim = shape->value_dim;
+    return OK;
+}
+
+static void free_rows(Rows *rows) {
+    buffer_free(rows->k);
+    buffer_free(rows->v);
+    *rows = (Rows){ 0 };
+}
+
+void study_bytes_forget(void *kept) {
+    if (kept) free_rows(kept);
+    buffer_free(kept);
+}
+
+/* The rows for a shape: those kept from the point before, or new ones. */
+static Status find_rows(Study *study, const CacheShape *shape, const SequencesParams *params,
+                        const Rows **out, Error *err) {
+    Rows *rows = study->kept[PHASE_BYTES];
+    if (!rows) TRY(BUFFER(&rows, 1, "rows", err));
+    study->kept[PHASE_BYTES] = rows;
+    *out = rows;
+    if (rows->kv_heads == shape->kv_heads && rows->key_dim == shape->key_dim &&
+        rows->value_dim == shape->value_dim && memcmp(&rows->params, params, sizeof *params) == 0)
+        return OK;
+    free_rows(rows);
+    const Status status = draw_rows(rows, shape, params, err);
+    if (status != OK) free_rows(rows);
     return status;
+}
+
+/* Opens one sequence and appends `tokens` rows to it. */
+static Status fill(Study *study, Cache *cache, const CacheShape *shape,
+                   const SequencesParams *params, size_t tokens, Error *err) {
+    const Rows *rows;
+    size_t sequence;
+    TRY(find_rows(study, shape, params, &rows, err));
+    TRY(cache_open(cache, &sequence, err));
+    for (size_t done = 0; done < tokens; done += PIECE_TOKENS) {
+        const size_t piece = tokens - done < PIECE_TOKENS ? tokens - done : PIECE_TOKENS;
+        TRY(cache_append(cache, &study->kernels, study->threads, sequence, piece, rows->k,
+                         shape->shared ? NULL : rows->v, err));
+    }
+    return OK;
 }
 
 static void add_closed_forms(MetricList *list, const Model *model, Path path, KvType type) {
@@ -53,7 +91,7 @@ static void add_closed_forms(MetricList *list, const Model *model, Path path, Kv
 }
 
 /* Counts a held cache of `tokens` tokens into the metrics. */
-static Status count_held(const Study *study, const Config *config, const Model *model, Path path,
+static Status count_held(Study *study, const Config *config, const Model *model, Path path,
                          MetricList *list, Error *err) {
     const CacheShape shape = model_cache_shape(model, path);
     const size_t tokens = config->bytes.tokens;

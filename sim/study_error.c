@@ -232,6 +232,19 @@ static size_t held_bytes(const Model *m, const Config *c) {
     return teacher + texts + student + fitting + 3 * weights_bytes(m);
 }
 
+/* Seconds of a point, about: its share of the teacher (projections and attention in fp64, which all
+ * contenders of a group use), then its own fit. The rates are those of a core of a present machine;
+ * a run corrects them as it goes. */
+static double about_seconds(const Model *m, const Config *c, size_t group) {
+    static const double setup_s = 0.6, product_flops = 6e9, attend_flops = 0.7e9, fit_flops = 4e9;
+    const LayerFlops flops = model_layer_flops(m, PATH_MATERIALISED, 0, c->error.tokens);
+    const double teacher = setup_s + (flops.projection + flops.latent) / product_flops +
+                           flops.attention / attend_flops;
+    const double width = (double)(m->heads * (m->key_dim + m->value_dim));
+    const double fit = m->kind == ATTENTION_MLA ? width * width * width / fit_flops : 0;
+    return teacher / (double)group + 0.2 * teacher + fit;
+}
+
 /* The contender at the error layer's size, named by its true one. */
 Status study_error_plan(const Study *study, Task *t, Error *err) {
     const Config *c = &t->config;
@@ -251,6 +264,7 @@ Status study_error_plan(const Study *study, Task *t, Error *err) {
     t->tokens = c->error.tokens;
     t->memory_bytes = held_bytes(&t->model, c);
     t->metrics = 13;
+    t->seconds = about_seconds(&t->model, c, config_group_points(study->config, PHASE_ERROR));
     return OK;
 }
 

@@ -10,7 +10,8 @@ const StudyPhase study_phases[PHASE_COUNT] = {
     [PHASE_BYTES] = { .memory_key = "bytes.tokens",
                       .path_key = "decode.path",
                       .plan = study_bytes_plan,
-                      .run = study_bytes_run },
+                      .run = study_bytes_run,
+                      .forget = study_bytes_forget },
     [PHASE_DECODE] = { .timed = true,
                        .memory_key = "decode.context",
                        .path_key = "decode.path",
@@ -60,6 +61,7 @@ Status study_plan(const Study *study, Phase phase, size_t index, Task *task, Err
     *task = (Task){ .index = index };
     config_point(study->config, phase, index, &task->config);
     TRY(row->plan(study, task, err));
+    task->point.place = study_place(phase, index);
     if (task->memory_bytes > study->memory_bytes) {
         if (!study->leave_out) return refuse(study, row->memory_key, task, err);
         leave_out_for_memory(task);
@@ -83,4 +85,78 @@ bool study_repeats(const Study *study, Phase phase, const Task *task) {
             return true;
     }
     return false;
+}
+
+size_t study_place(Phase phase, size_t index) {
+    return ((size_t)phase << 32) + index;
+}
+
+size_t study_place_index(size_t place) {
+    return place & UINT32_MAX;
+}
+
+StudyShard study_shard(const ConfigFile *config, size_t number, size_t of) {
+    StudyShard shard = { .number = number, .of = of };
+    size_t before = 0;
+    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+        const size_t points = config_points(config, (Phase)phase);
+        shard.shape[phase] =
+            (HandoutList){ .timed = study_phases[phase].timed,
+                           .groups = points ? config_groups(config, (Phase)phase) : 0,
+                           .members = config_group_points(config, (Phase)phase) };
+        shard.before[phase] = before;
+        before += shard.shape[phase].groups;
+    }
+    return shard;
+}
+
+bool study_shard_has(const StudyShard *shard, Phase phase, size_t slot) {
+    return shard->of <= 1 || handout_shard(&shard->shape[phase], shard->before[phase], slot,
+                                           shard->number, shard->of);
+}
+
+/* ---- what the list takes ---- */
+
+/* Bytes a point, a metric and a sample take, in the store and in the table together. */
+enum { POINT_BYTES = 700, METRIC_BYTES = 420, SAMPLE_BYTES = 20, REPORT_BYTES = 4 << 20 };
+
+double study_seconds(const Task *task, Phase phase) {
+    const double least = study_phases[phase].timed ? task->config.measure.min_seconds : 0;
+    return task->more_seconds + (task->seconds > least ? task->seconds : least);
+}
+
+/* Adds a group's points; those of an untimed group are held and run one by one. */
+static Status add_group(const Study *study, Phase phase, size_t group, const StudyShard *shard,
+                        StudyPreview *list, Error *err) {
+    const HandoutList *shape = &shard->shape[phase];
+    size_t *most = shape->timed ? &list->timed_bytes : &list->other_bytes, bytes = 0;
+    for (size_t i = 0; i < shape->members; i++) {
+        Task task;
+        if (!study_shard_has(shard, phase, group * shape->members + i)) continue;
+        TRY(study_plan(study, phase, config_member(study->config, phase, group, i), &task, err));
+        if (study_repeats(study, phase, &task)) continue;
+        list->points++;
+        list->phase_points[phase]++;
+        list->disk_bytes += POINT_BYTES;
+        if (task.point.status == POINT_LEFT_OUT) {
+            list->left_out++;
+            continue;
+        }
+        list->disk_bytes += task.metrics * METRIC_BYTES + task.samples * SAMPLE_BYTES;
+        bytes = shape->timed ? bytes + task.memory_bytes : task.memory_bytes;
+        if (bytes > study->memory_bytes) bytes = study->memory_bytes; /* then it is split */
+        if (bytes > *most) *most = bytes;
+        *(shape->timed ? &list->timed_seconds : &list->other_seconds) +=
+            study_seconds(&task, phase);
+    }
+    return OK;
+}
+
+Status study_list(const Study *study, const StudyShard *shard, StudyPreview *list, Error *err) {
+    StudyPreview draft = { .disk_bytes = REPORT_BYTES };
+    for (int phase = 0; phase < PHASE_COUNT; phase++)
+        for (size_t g = 0; g < shard->shape[phase].groups; g++)
+            TRY(add_group(study, (Phase)phase, g, shard, &draft, err));
+    *list = draft;
+    return OK;
 }

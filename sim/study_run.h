@@ -8,6 +8,7 @@
 #ifndef KVLAB_STUDY_RUN_H
 #define KVLAB_STUDY_RUN_H
 
+#include "handout.h"
 #include "kernel.h"
 #include "machine.h"
 #include "peaks.h"
@@ -30,11 +31,14 @@ typedef struct Study {
     Model model;
     Kernels kernels;
     unsigned tiers;
-    int threads;             /* of a point */
+    int threads;             /* of a point that runs now */
+    int alone_threads;       /* of points that are timed: nothing runs beside them */
+    int shared_threads;      /* of all others */
     size_t memory_bytes;     /* no group of points may hold more */
     bool leave_out;          /* limits.memory is set: points beyond it are left out, not refused */
     Peaks peaks;             /* of this host; zero until they are measured */
     void *kept[PHASE_COUNT]; /* what a phase keeps for its next point */
+    Store *store;            /* of who hands out; workers leave it */
 
     /* Where finished points go. */
     Status (*put)(void *context, const Point *point, const MetricList *metrics, Error *err);
@@ -76,6 +80,33 @@ extern const StudyPhase study_phases[PHASE_COUNT];
  * POINT_LEFT_OUT and says why. Errors: ERR_INPUT where it does not fit and limits.memory is not set
  * to leave it out, at the key's place. */
 Status study_plan(const Study *study, Phase phase, size_t index, Task *task, Error *err);
+
+/* The part of the list that a run runs: shard `number` (from 0) of `of`; 0 of 1 is all of it. The
+ * shapes are what is handed out, one list a phase. */
+typedef struct {
+    HandoutList shape[PHASE_COUNT];
+    size_t before[PHASE_COUNT]; /* groups of the phases before */
+    size_t number, of;
+} StudyShard;
+StudyShard study_shard(const ConfigFile *config, size_t number, size_t of);
+bool study_shard_has(const StudyShard *shard, Phase phase, size_t slot);
+
+/* The sums over its points: numbers, seconds, bytes. Errors: those of study_plan. */
+Status study_list(const Study *study, const StudyShard *shard, StudyPreview *sums, Error *err);
+
+/* Seconds that a point takes, estimated. */
+double study_seconds(const Task *task, Phase phase);
+
+/* A point's place in the list, and its number in its phase. */
+size_t study_place(Phase phase, size_t index);
+size_t study_place_index(size_t place);
+
+/* ---- what is stored of the run itself ---- */
+Status study_store_facts(const Study *study, const StudyOptions *options, Error *err);
+Status study_store_number(const Study *study, const char *name, double value, Error *err);
+
+/* Does the study measure time? */
+bool study_is_timed(const ConfigFile *config);
 
 /* Is it the same as an earlier point: one that differs in a path that its contender does not have?
  */
@@ -135,6 +166,7 @@ Status study_error_recipe(const Model *base, const Config *point, bool true_size
 
 Status study_bytes_plan(const Study *study, Task *task, Error *err);
 Status study_bytes_run(Study *study, size_t count, Task *const *tasks, Error *err);
+void study_bytes_forget(void *kept);
 Status study_decode_plan(const Study *study, Task *task, Error *err);
 Status study_prefill_plan(const Study *study, Task *task, Error *err);
 Status study_latency_run(Study *study, size_t count, Task *const *tasks, Error *err);

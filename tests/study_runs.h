@@ -46,6 +46,41 @@ static inline StoredRun run_and_read(const char *text, const char *name) {
     return stored;
 }
 
+static inline StoredRun read_run(const char *name) {
+    char path[128];
+    Error err;
+    StoredRun stored;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    cr_assert_eq(store_read(&stored, path, &err), OK, "%s", err.text);
+    return stored;
+}
+
+/* Does a metric say the same of the same point whenever it runs? Times do not, nor what follows
+ * from them, nor what the system counts of a process. */
+static inline bool is_repeatable(const StoredPoint *point, const Metric *m) {
+    return m->kind == KIND_EXACT ||
+           (m->kind == KIND_MEASURED && strcmp(point->point.phase, "error") == 0);
+}
+
+/* Two runs hold the same points in the same order, their repeatable metrics equal to the bit. */
+static inline void expect_equal_runs(const StoredRun *a, const StoredRun *b) {
+    cr_assert_eq(a->point_count, b->point_count, "%zu and %zu points", a->point_count,
+                 b->point_count);
+    for (size_t i = 0; i < a->point_count; i++) {
+        const StoredPoint *p = &a->points[i], *q = &b->points[i];
+        cr_assert_str_eq(p->point.key, q->point.key);
+        cr_assert_eq(p->point.status, q->point.status, "%s", p->point.key);
+        cr_assert_eq(p->point.place, q->point.place, "%s", p->point.key);
+        cr_assert_eq(p->metric_count, q->metric_count, "%s", p->point.key);
+        for (size_t m = 0; m < p->metric_count; m++) {
+            cr_assert_str_eq(p->metrics[m].name, q->metrics[m].name);
+            if (is_repeatable(p, &p->metrics[m]))
+                cr_assert_eq(memcmp(&p->metrics[m].value, &q->metrics[m].value, sizeof(double)), 0,
+                             "%s: %s", p->point.key, p->metrics[m].name);
+        }
+    }
+}
+
 static inline const StoredPoint *find(const StoredRun *stored, const char *phase,
                                       const char *contender, const char *path) {
     for (size_t i = 0; i < stored->point_count; i++) {

@@ -163,10 +163,12 @@ Test(study, a_point_that_fails_is_stored_and_the_rest_goes_on) {
     cr_assert_eq(summary.done, 1);
 }
 
-static void kill_after_two(void *context, const char *line) {
-    int *lines = context;
+static void kill_after_two(void *context, const Progress *progress, const char *line,
+                           bool important) {
+    (void)context;
     (void)line;
-    if (++*lines == 2) raise(SIGKILL);
+    (void)important;
+    if (progress->finished == 2) raise(SIGKILL);
 }
 
 Test(study, a_killed_run_resumes_to_what_an_undisturbed_one_gives) {
@@ -178,9 +180,7 @@ Test(study, a_killed_run_resumes_to_what_an_undisturbed_one_gives) {
     const pid_t child = fork(); /* before this process has threads of its own */
     cr_assert_geq(child, 0);
     if (child == 0) {
-        int lines = 0;
-        run(text, "killed", (StudyOptions){ .progress = kill_after_two, .context = &lines },
-            &summary, &err);
+        run(text, "killed", (StudyOptions){ .progress = kill_after_two }, &summary, &err);
         _exit(0);
     }
     int status;

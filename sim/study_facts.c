@@ -1,0 +1,85 @@
+/* study_facts.c -- what is stored of a run beside its points: machine, build, configuration. */
+#include <stdio.h>
+#include <time.h>
+
+#include "hardware.h"
+#include "study_run.h"
+
+Status study_store_number(const Study *study, const char *name, double value, Error *err) {
+    char text[32];
+    snprintf(text, sizeof text, "%.10g", value);
+    return store_set(study->store, name, text, err);
+}
+
+static Status store_machine(const Study *study, Store *store, Error *err) {
+    const Machine *m = &study->machine;
+    const struct {
+        const char *name, *value;
+    } facts[] = { { "title", study->first.title },
+                  { "model", study->model.name },
+                  { "version", m->version },
+                  { "commit", m->commit },
+                  { "compiler", m->compiler },
+                  { "flags", m->flags },
+                  { "cpu", m->cpu },
+                  { "governor", m->governor },
+                  { "system", m->system },
+                  { "isa", kernels_name(study->tiers) } };
+    for (size_t i = 0; i < sizeof facts / sizeof *facts; i++)
+        TRY(store_set(store, facts[i].name, facts[i].value, err));
+    TRY(study_store_number(study, "threads", study->alone_threads, err));
+    TRY(study_store_number(study, "shared_threads", study->shared_threads, err));
+    TRY(study_store_number(study, "seed", (double)study->first.seed, err));
+    TRY(study_store_number(study, "memory_bytes", (double)m->memory_bytes, err));
+    return study_store_number(study, "llc_bytes", (double)m->llc_bytes, err);
+}
+
+static Status store_device(const Study *study, Store *store, Error *err) {
+    if (!study->first.device[0]) return OK;
+    Hardware hardware;
+    TRY(hardware_read(&hardware, study->first.device, err));
+    TRY(store_set(store, "device", hardware.name, err));
+    return study_store_number(study, "device_memory_bytes", (double)hardware.memory_bytes, err);
+}
+
+static Status store_configuration(const Study *study, Store *store, Error *err) {
+    for (size_t i = 0; i < config_keys(study->config); i++) {
+        const char *key, *value, *source;
+        config_key(study->config, i, &key, &value, &source);
+        TRY(store_set_config(store, key, value, source, err));
+    }
+    return OK;
+}
+
+static Status store_started(Store *store, Error *err) {
+    char text[32];
+    const time_t now = time(NULL);
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", &utc);
+    return store_set(store, "started", text, err);
+}
+
+static Status store_peaks(const Study *study, Error *err) {
+    if (!study_is_timed(study->config)) return OK;
+    TRY(study_store_number(study, "read_gbytes_s", study->peaks.read_gbytes_s, err));
+    TRY(study_store_number(study, "l3_read_gbytes_s", study->peaks.l3_read_gbytes_s, err));
+    return study_store_number(study, "fma_f32_gflops", study->peaks.fma_f32_gflops, err);
+}
+
+/* "3/8": which part of the study this is. */
+static Status store_shard(const Study *study, const StudyOptions *options, Error *err) {
+    char text[48];
+    if (options->shards <= 1) return OK;
+    snprintf(text, sizeof text, "%zu/%zu", options->shard + 1, options->shards);
+    return store_set(study->store, "shard", text, err);
+}
+
+Status study_store_facts(const Study *study, const StudyOptions *options, Error *err) {
+    TRY(store_machine(study, study->store, err));
+    TRY(store_device(study, study->store, err));
+    TRY(store_configuration(study, study->store, err));
+    TRY(store_started(study->store, err));
+    TRY(store_shard(study, options, err));
+    return store_peaks(study, err);
+}
