@@ -21,7 +21,7 @@ static Json *ledger_json(const Ledger *ledger) {
         Json *line = json_new_object();
         json_put_string(line, "step", ledger->line[i].step);
         json_put_string(line, "rule", ledger->line[i].rule);
-        put(line, "bytes", ledger->line[i].bytes);
+        put(line, "bytes", round(ledger->line[i].bytes));
         json_append(lines, line);
     }
     return lines;
@@ -54,7 +54,7 @@ static const char *binds_text(Binds binds) {
 }
 
 static void put_pool(Json *json, const Plan *plan) {
-    put(json, "kv_pool_bytes_per_gpu", plan->memory.pool);
+    put(json, "kv_pool_bytes_per_gpu", floor(plan->memory.pool));
     put(json, "blocks", plan->blocks);
     put(json, "block_tokens", plan->block_tokens);
     put(json, "blocks_per_sequence", plan->blocks_per_sequence);
@@ -178,8 +178,8 @@ Status plan_print_json(Planned *planned, Error *err) {
     put_bytes(json, plan);
     ledger_cache(&ledger, plan);
     json_put(json, "ledger", ledger_json(&ledger));
-    put(json, "weight_bytes", plan->weight_bytes);
-    put(json, "weight_bytes_per_gpu", plan->weight_bytes_per_gpu);
+    put(json, "weight_bytes", round(plan->weight_bytes));
+    put(json, "weight_bytes_per_gpu", round(plan->weight_bytes_per_gpu));
     json_put_string(json, "weight_format", r->model.weight_format);
     if (plan->has_pool) {
         ledger_memory(&ledger, plan);

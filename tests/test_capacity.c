@@ -194,11 +194,20 @@ Test(capacity, a_state_does_not_grow_and_fills_whole_pages) {
     const SequenceBytes logical = sequence_of(&hybrid, "logical", ROW_BF16);
     cr_expect_eq(logical.reserved, 12.0 * 2048 * CONTEXT + 36 * state_bytes);
     cr_expect_eq(per_token(&hybrid, "logical", ROW_BF16), 12 * 2048);
-    /* 16 tokens of 2,048 B at a time until a state fits: 1,072 tokens, in 4 groups of 12 */
+    /* 16 tokens of 2,048 B at a time until a state fits: 1,056 tokens, in 4 groups of 12 */
     const Engine vllm = engine_named("vllm");
     const RankPages pages = pages_of(&hybrid, &vllm, ROW_BF16);
     cr_expect_eq(pages.group_size, 12);
     cr_expect_eq(pages.block_tokens, 1056);
     cr_expect_eq(pages_sequence(&pages, CONTEXT).reserved,
                  12.0 * 1056 * 2048 * (ceil(CONTEXT / 1056.0) + 3));
+}
+
+Test(capacity, a_state_is_split_by_its_heads_and_no_further) {
+    const CacheKind state = { .keeps = KEEPS_STATE, .state_elements = 4096, .state_heads = 4 };
+    const Engine logical = engine_named("logical");
+    const size_t split[] = { 1, 2, 3, 4, 8 };
+    const double share[] = { 1, 0.5, 0.5, 0.25, 0.25 };
+    for (size_t i = 0; i < 5; i++)
+        cr_expect_eq(row_cost_state(&state, &logical, split[i]), 4 * 4096 * share[i]);
 }

@@ -143,6 +143,39 @@ Test(plan, stages_are_uneven_and_the_fullest_counts) {
     cr_expect_eq(plan.deployment, 61 * 36 * 0x1p20);
 }
 
+Test(plan, the_fullest_stage_bounds_the_users) {
+    const Architecture v3 = deepseek_v3();
+    const Engine logical = engine_named("logical");
+    PlanInput input = input_of(&v3, &logical, (Deployment){ .pp = 4 });
+    input.kv_pool_bytes = (uint64_t)(16 * 36 * 10 + 1) << 20; /* ten users of its 16 layers */
+    plan_of(&plan, &input);
+    cr_expect_eq(plan.max_sequences, 10);
+    cr_expect_eq(plan.binding_stage, 2);
+}
+
+Test(plan, experts_lie_whole_on_the_ranks_that_they_are_spread_over) {
+    const Architecture v3 = deepseek_v3();
+    const double experts = architecture_part_bytes(&v3, PART_EXPERTS);
+    const struct {
+        Deployment asked;
+        double share;
+    } ranks[] = { { { .tp = 1 }, 1 },
+                  { { .tp = 8 }, 1.0 / 8 },
+                  { { .dp = 8, .tp = 1 }, 1.0 / 8 },
+                  { { .dp = 8, .tp = 1, .ep = 1 }, 1 },
+                  { { .tp = 4, .ep = 4 }, 1.0 / 4 },
+                  { { .dp = 3, .tp = 1 }, 86.0 / 256 } };
+    for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
+        Deployment d;
+        Stage stage[STAGES_MOST];
+        Error err;
+        cr_assert_eq(deployment_resolve(&d, ranks[i].asked, &v3, &err), OK, "%s", err.text);
+        deployment_stages(&v3, &d, false, stage);
+        cr_expect_float_eq(deployment_weights(&v3, &d, stage).part[PART_EXPERTS],
+                           experts * ranks[i].share, 1, "%zu", i);
+    }
+}
+
 Test(plan, weights_of_all_ranks_hold_every_parameter_and_copies_beside) {
     const Architecture v3 = deepseek_v3();
     const double whole = architecture_weight_bytes(&v3);
