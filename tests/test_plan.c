@@ -147,9 +147,10 @@ Test(plan, the_fullest_stage_bounds_the_users) {
     const Architecture v3 = deepseek_v3();
     const Engine logical = engine_named("logical");
     PlanInput input = input_of(&v3, &logical, (Deployment){ .pp = 4 });
-    input.kv_pool_bytes = (uint64_t)(16 * 36 * 10 + 1) << 20; /* ten users of its 16 layers */
+    input.kv_pool_bytes = (uint64_t)(16 * 36 * 100 + 1)
+                          << 20; /* a hundred users of its 16 layers */
     plan_of(&plan, &input);
-    cr_expect_eq(plan.max_sequences, 10);
+    cr_expect_eq(plan.max_sequences, 100);
     cr_expect_eq(plan.binding_stage, 2);
 }
 
