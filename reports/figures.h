@@ -19,6 +19,8 @@ FigureBuilder figure_crossover;   /* MLA's paths against query tokens, with the 
 FigureBuilder figure_roofline;    /* attained rate against intensity */
 FigureBuilder figure_error;       /* error against compression */
 FigureBuilder figure_projections; /* the projections around attention */
+FigureBuilder figure_users;       /* users against context on a deployment */
+FigureBuilder figure_memory;      /* what the memory of a GPU goes to */
 
 /* kvlab's rule of thumb for y_rel, best first: a verdict holds up to its error. */
 typedef struct {

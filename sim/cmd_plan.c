@@ -16,7 +16,9 @@
 /* What the command line gives. */
 typedef struct {
     RequestText request;
-    const char *trace, *percentile, *sweep;
+    const char *trace, *percentile, *sweep, *out;
+    OptionValues contenders, types;
+    bool compare;
     bool ledger, json;
 } Given;
 
@@ -136,6 +138,19 @@ static const Option options[] = {
       .argument = "P",
       .help = "of the users held, with --trace: 95",
       .text = &given.percentile },
+    { .name = "compare", .help = "contenders x cache types in one table", .flag = &given.compare },
+    { .name = "contender",
+      .argument = "SPEC",
+      .help = "with --compare: model, mha, gqa-8, mla-512+64, ...; repeat",
+      .values = &given.contenders },
+    { .name = "type",
+      .argument = "T",
+      .help = "with --compare: a type of cached rows; repeat",
+      .values = &given.types },
+    { .name = "out",
+      .argument = "DIR",
+      .help = "with --compare: the report with its figures",
+      .text = &given.out },
     { .name = "sweep",
       .argument = "FILE",
       .help = "instead of MODEL: every plan of a file, as CSV",
@@ -155,6 +170,20 @@ static Status sweep(Error *err) {
     return status;
 }
 
+static Status compare(Error *err) {
+    Compare *c;
+    TRY(BUFFER(&c, 1, "a comparison", err));
+    c->text = given.request;
+    c->contenders = given.contenders;
+    c->types = given.types;
+    c->given_contenders = given.contenders.count > 0;
+    c->given_types = given.types.count > 0;
+    c->out = given.out;
+    const Status status = plan_compare(c, given.json, err);
+    buffer_free(c);
+    return status;
+}
+
 Status cmd_plan(int argc, char **argv, Error *err) {
     given = (Given){ 0 };
     const Command command = {
@@ -171,6 +200,7 @@ Status cmd_plan(int argc, char **argv, Error *err) {
     if (given.sweep) return sweep(err);
     if (!given.request.model)
         return fail(err, ERR_INPUT, "MODEL is missing; usage: kvlab plan MODEL [options]");
+    if (given.compare) return compare(err);
     Planned *planned;
     TRY(BUFFER(&planned, 1, "a plan", err));
     const Status status = plan(planned, err);

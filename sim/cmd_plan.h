@@ -2,6 +2,7 @@
 #ifndef KVLAB_CMD_PLAN_H
 #define KVLAB_CMD_PLAN_H
 
+#include "options.h"
 #include "request.h"
 #include "users.h"
 
@@ -20,5 +21,20 @@ void plan_print_text(Planned *planned);
 
 /* One JSON object on standard output. */
 Status plan_print_json(Planned *planned, Error *err);
+
+/* Contenders beside each other. */
+typedef struct {
+    Request request;
+    RequestText text;
+    OptionValues contenders, types;
+    bool given_contenders, given_types;
+    const char *out; /* folder of a report, or NULL */
+    Architecture variant;
+    Plan plan;
+} Compare;
+
+/* One table (or JSON object), and the report where a folder is given. What is not given: the model,
+ * mha, gqa-8, mqa, mla-512+64; bf16, fp8, int4. Errors: ERR_INPUT naming the option. */
+Status plan_compare(Compare *compare, bool as_json, Error *err);
 
 #endif

@@ -17,7 +17,8 @@ struct ConfigFile {
 };
 
 const char *phase_name(Phase phase) {
-    static const char *const names[] = { "bytes", "decode", "prefill", "projections", "error" };
+    static const char *const names[] = { "bytes",       "decode", "prefill",
+                                         "projections", "error",  "plan" };
     return (unsigned)phase < PHASE_COUNT ? names[phase] : "?";
 }
 

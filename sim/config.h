@@ -20,6 +20,7 @@ typedef enum {
     PHASE_PREFILL,     /* attention of a prompt */
     PHASE_PROJECTIONS, /* the projections around it */
     PHASE_ERROR,       /* what getting to a contender from its MHA teacher loses */
+    PHASE_PLAN,        /* what fits on some hardware, and how fast it would be */
     PHASE_COUNT
 } Phase;
 
@@ -57,6 +58,11 @@ typedef struct {
         char contender[32];
         KvType type;
     } error;
+    struct {
+        char hardware[64], engine[32]; /* "8xh200"; a file under configs/engines */
+        uint32_t context;              /* tokens of a user */
+        uint32_t tp, dp, dcp, pp;      /* 0: what the hardware's devices leave */
+    } plan;
     uint32_t expand_tokens;
     SequencesParams sequences;
     MeasureParams measure;

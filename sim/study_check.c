@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine.h"
 #include "hardware.h"
 #include "kernel.h"
 #include "models.h"
@@ -20,7 +21,8 @@ Status study_blame(const ConfigFile *config, const char *blamed, Status status, 
 }
 
 static Status check_contenders(const ConfigFile *config, const Model *model, Error *err) {
-    static const Phase phases[] = { PHASE_BYTES, PHASE_DECODE, PHASE_PREFILL, PHASE_PROJECTIONS };
+    static const Phase phases[] = { PHASE_BYTES, PHASE_DECODE, PHASE_PREFILL, PHASE_PROJECTIONS,
+                                    PHASE_PLAN };
     for (size_t p = 0; p < sizeof phases / sizeof *phases; p++)
         for (size_t i = 0; i < config_points(config, phases[p]); i++) {
             Config point;
@@ -54,6 +56,18 @@ static Status check_errors(const ConfigFile *config, const Model *model, Error *
     return OK;
 }
 
+/* What the plan phase serves the model on. */
+static Status check_plan(const ConfigFile *config, const Config *first, Error *err) {
+    Hardware hardware;
+    Engine engine;
+    size_t devices;
+    if (!config_points(config, PHASE_PLAN)) return OK;
+    Status status = hardware_parse(&hardware, &devices, first->plan.hardware, err);
+    if (status != OK) return study_blame(config, "plan.hardware", status, err);
+    status = engine_read(&engine, first->plan.engine, err);
+    return status == OK ? OK : study_blame(config, "plan.engine", status, err);
+}
+
 Status study_check(const ConfigFile *config, Model *model, Error *err) {
     Config first;
     Hardware hardware;
@@ -69,5 +83,6 @@ Status study_check(const ConfigFile *config, Model *model, Error *err) {
     status = model_read(model, first.model, err);
     if (status != OK) return study_blame(config, "model", status, err);
     TRY(check_contenders(config, model, err));
+    TRY(check_plan(config, &first, err));
     return check_errors(config, model, err);
 }

@@ -30,6 +30,9 @@ const StudyPhase study_phases[PHASE_COUNT] = {
                       .plan = study_error_plan,
                       .run = study_error_run,
                       .forget = study_error_forget },
+    [PHASE_PLAN] = { .memory_key = "plan.context",
+                     .plan = study_capacity_plan,
+                     .run = study_capacity_run },
 };
 
 static Status refuse(const Study *study, const char *key, const Task *task, Error *err) {

@@ -175,5 +175,7 @@ Status study_projections_run(Study *study, size_t count, Task *const *tasks, Err
 Status study_error_plan(const Study *study, Task *task, Error *err);
 Status study_error_run(Study *study, size_t count, Task *const *tasks, Error *err);
 void study_error_forget(void *kept);
+Status study_capacity_plan(const Study *study, Task *task, Error *err);
+Status study_capacity_run(Study *study, size_t count, Task *const *tasks, Error *err);
 
 #endif

@@ -207,9 +207,10 @@ static const char header[] =
 enum { NUMBERS = 16 }; /* columns from kv_bytes_per_token to refused, refused aside */
 
 static void write_numbers(CsvRow *row, const Plan *plan, bool speed) {
-    const double bytes[] = { plan->growth,       plan->growth_per_gpu,      plan->bytes.logical,
-                             plan->bytes.layout, plan->bytes.reserved,      plan->per_gpu,
-                             plan->deployment,   round(plan->weight_bytes_per_gpu) };
+    const double bytes[] = { plan->growth,         plan->growth_per_gpu,
+                             plan->bytes.logical,  plan->bytes.layout,
+                             plan->bytes.reserved, plan->per_gpu,
+                             plan->deployment,     round(plan->weight_bytes_per_gpu) };
     for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) csv_number(row, bytes[i]);
     if (plan->has_pool) {
         csv_number(row, floor(plan->memory.pool));
