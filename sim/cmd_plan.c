@@ -16,7 +16,7 @@
 /* What the command line gives. */
 typedef struct {
     RequestText request;
-    const char *trace, *percentile, *sweep, *out;
+    const char *trace, *percentile, *sweep, *out, *check_model;
     OptionValues contenders, types;
     bool compare;
     bool ledger, json;
@@ -151,6 +151,10 @@ static const Option options[] = {
       .argument = "DIR",
       .help = "with --compare: the report with its figures",
       .text = &given.out },
+    { .name = "check-model",
+      .argument = "FILE",
+      .help = "instead of MODEL: the model of speed against a result of kvlab bench --json",
+      .text = &given.check_model },
     { .name = "sweep",
       .argument = "FILE",
       .help = "instead of MODEL: every plan of a file, as CSV",
@@ -198,6 +202,7 @@ Status cmd_plan(int argc, char **argv, Error *err) {
     TRY(options_parse(&command, argc, argv, &given.request.model, &helped, err));
     if (helped) return OK;
     if (given.sweep) return sweep(err);
+    if (given.check_model) return plan_check_model(given.check_model, given.json, err);
     if (!given.request.model)
         return fail(err, ERR_INPUT, "MODEL is missing; usage: kvlab plan MODEL [options]");
     if (given.compare) return compare(err);

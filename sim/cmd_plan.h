@@ -37,4 +37,7 @@ typedef struct {
  * mha, gqa-8, mqa, mla-512+64; bf16, fp8, int4. Errors: ERR_INPUT naming the option. */
 Status plan_compare(Compare *compare, bool as_json, Error *err);
 
+/* The model of speed against a result of `kvlab bench --json`: a table, or JSON. */
+Status plan_check_model(const char *path, bool as_json, Error *err);
+
 #endif

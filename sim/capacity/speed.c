@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "roofline.h"
+
 /* What a step does, on a rank. */
 typedef struct {
     const Plan *plan;
@@ -33,18 +35,16 @@ static double product_peak(const Hardware *device, double bits) {
     return device->flops[RATE_BF16] > 0 ? device->flops[RATE_BF16] : device->flops[RATE_F32];
 }
 
-static double slower(double flops, double peak, double bytes, double bandwidth) {
-    return fmax(peak > 0 ? flops / peak : 0, bandwidth > 0 ? bytes / bandwidth : 0);
-}
-
 static void add_time(PartTime *part, double flops, double bytes, double peak,
                      const Hardware *device, Share memory, Share compute) {
     const Efficiency *m = &device->efficiency[memory], *c = &device->efficiency[compute];
-    const double bandwidth = device->bandwidth_bytes_s;
+    const PartWork work = { .flops = flops, .bytes = bytes };
+    const PartRates best = { peak * c->high, device->bandwidth_bytes_s * m->high, 0 };
+    const PartRates worst = { peak * c->low, device->bandwidth_bytes_s * m->low, 0 };
     part->flops += flops;
     part->bytes += bytes;
-    part->seconds.low += slower(flops, peak * c->high, bytes, bandwidth * m->high);
-    part->seconds.high += slower(flops, peak * c->low, bytes, bandwidth * m->low);
+    part->seconds.low += roofline_seconds(&work, &best);
+    part->seconds.high += roofline_seconds(&work, &worst);
 }
 
 static void add_product(const Step *step, PartTime *part, double flops, double bytes, double bits) {
