@@ -64,7 +64,7 @@ static const Wrong wrong_studies[] = {
     { "isa: avx22\n", "s.yaml:1:6: isa: avx22: must be one of auto, ref, portable, avx2, "
                       "avx512; did you mean avx2?" },
     { "phases: [bites]\n", "s.yaml:1:10: phases: bites: must be some of bytes, decode, "
-                           "prefill, projections, error; did you mean bytes?" },
+                           "prefill, projections, error, plan; did you mean bytes?" },
     { "model: ''\n", "s.yaml:1:8: model: empty: must be one line of 1 to 511 bytes" },
     { "title: \"a\\nb\"\n", "s.yaml:1:8: title: a?b: must be one line of 1 to 159 bytes" },
     { "contenders: gqa\n", "s.yaml:1:13: contenders: gqa: must be model, mha, mqa, gqa-G (as "

@@ -154,6 +154,6 @@ void request_note(Request *r, const Plan *plan, const RequestText *text) {
              r->engine.null_blocks);
     if (r->engine.padding_tokens)
         note(r, "a page of %zu tokens is allocated beside the pool", r->engine.padding_tokens);
-    if (r->input.hardware && r->hardware.flops[RATE_BF16] <= 0)
+    if (r->input.hardware && r->hardware.flops[RATE_BF16] <= 0 && r->hardware.flops[RATE_F32] <= 0)
         note(r, "no peak rates are known of %s: times are of memory alone", r->hardware.name);
 }

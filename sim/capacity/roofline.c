@@ -20,7 +20,8 @@ double roofline_seconds(const PartWork *work, const PartRates *rates) {
 
 const char *kernel_class_name(KernelClass class) {
     static const char *const names[] = { "decode of heads", "decode of the latent",
-                                         "prefill of heads", "prefill, expanded" };
+                                         "prefill of heads", "prefill, expanded",
+                                         "prefill, absorbed" };
     return names[class];
 }
 
@@ -109,8 +110,10 @@ static bool take_class(const Json *json, KernelClass *class) {
         *class = absorbed ? KERNEL_DECODE_LATENT : KERNEL_DECODE_HEADS;
         return true;
     }
-    if (strcmp(phase, "prefill") != 0 || absorbed) return false;
-    *class = expanded ? KERNEL_PREFILL_EXPANDED : KERNEL_PREFILL_HEADS;
+    if (strcmp(phase, "prefill") != 0) return false;
+    *class = expanded   ? KERNEL_PREFILL_EXPANDED
+             : absorbed ? KERNEL_PREFILL_ABSORBED
+                        : KERNEL_PREFILL_HEADS;
     return true;
 }
 

@@ -33,6 +33,7 @@ typedef enum {
     KERNEL_DECODE_LATENT, /* absorbed MLA */
     KERNEL_PREFILL_HEADS,
     KERNEL_PREFILL_EXPANDED, /* keys and values rebuilt from the latent */
+    KERNEL_PREFILL_ABSORBED,
     KERNELS
 } KernelClass;
 
