@@ -157,6 +157,30 @@ static inline void vec_load32_e4m3(const void *p, vec *a) {
     }
 }
 
+static inline void vec_load32_e5m2(const void *p, vec *a) {
+    const char *bytes = p;
+    for (size_t i = 0; i < 4; i++) {
+        const __m128i halves =
+            _mm_unpacklo_epi8(_mm_setzero_si128(), _mm_loadl_epi64((const void *)(bytes + 8 * i)));
+        a[i] = _mm256_cvtph_ps(halves);
+    }
+}
+
+/* Sixteen bytes of a table of whole numbers. */
+static inline void bytes_to_floats(__m128i bytes, vec *a) {
+    a[0] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+    a[1] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)));
+}
+
+static inline void vec_load32_e2m1(const void *p, size_t half, vec *a) {
+    const __m128i codes = _mm_loadu_si128(p), last = _mm_set1_epi8(15);
+    const __m128i doubled = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+    const __m128i low = _mm_shuffle_epi8(doubled, _mm_and_si128(codes, last));
+    const __m128i high = _mm_shuffle_epi8(doubled, _mm_and_si128(_mm_srli_epi16(codes, 4), last));
+    bytes_to_floats(half == 16 ? low : _mm_unpacklo_epi64(low, high), a);
+    bytes_to_floats(half == 16 ? high : _mm_unpackhi_epi64(low, high), a + 2);
+}
+
 /* As f32_to_e4m3 of floats.h. */
 static inline void vec_store_e4m3(void *p, vec a) {
     const __m256i bits = _mm256_castps_si256(a);

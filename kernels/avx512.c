@@ -152,6 +152,25 @@ static inline void vec_load32_e4m3(const void *p, vec *a) {
     a[1] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1));
 }
 
+static inline void vec_load32_e5m2(const void *p, vec *a) {
+    const __m128i *bytes = p;
+    for (size_t i = 0; i < 2; i++) {
+        const __m256i wide = _mm256_cvtepu8_epi16(_mm_loadu_si128(bytes + i));
+        a[i] = _mm512_cvtph_ps(_mm256_slli_epi16(wide, 8));
+    }
+}
+
+static inline void vec_load32_e2m1(const void *p, size_t half, vec *a) {
+    const __m128i codes = _mm_loadu_si128(p), last = _mm_set1_epi8(15);
+    const __m128i doubled = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+    const __m128i low = _mm_shuffle_epi8(doubled, _mm_and_si128(codes, last));
+    const __m128i high = _mm_shuffle_epi8(doubled, _mm_and_si128(_mm_srli_epi16(codes, 4), last));
+    const __m128i first = half == 16 ? low : _mm_unpacklo_epi64(low, high);
+    const __m128i second = half == 16 ? high : _mm_unpackhi_epi64(low, high);
+    a[0] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(first));
+    a[1] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(second));
+}
+
 /* As f32_to_e4m3 of floats.h. */
 static inline void vec_store_e4m3(void *p, vec a) {
     const __m512i bits = _mm512_castps_si512(a);

@@ -21,6 +21,9 @@ static const struct {
     [ROW_Q8_0] = { "q8_0", 32, 34, 0 },
     [ROW_Q4_0] = { "q4_0", 32, 18, 0 },
     [ROW_FP8_DS_MLA] = { "fp8_ds_mla", TILE, TILE + 4, 0 },
+    [ROW_FP8_E5M2] = { "fp8_e5m2", 1, 1, 0 },
+    [ROW_MXFP4] = { "mxfp4", 32, 17, 0 },
+    [ROW_NVFP4] = { "nvfp4", 64, 36, 0 },
 };
 
 const char *row_type_name(RowType type) {
@@ -68,8 +71,10 @@ const char *row_format_misfit(RowFormat format) {
         if (format.coded % TILE) return "needs a latent (kv_lora_rank) of a multiple of 128";
         return NULL;
     }
-    if (format.coded % row_types[format.type].group) return "needs rows of a multiple of 32 values";
-    return NULL;
+    const size_t group = row_types[format.type].group;
+    if (format.coded % group == 0) return NULL;
+    return group == 64 ? "needs rows of a multiple of 64 values"
+                       : "needs rows of a multiple of 32 values";
 }
 
 size_t row_bytes(RowFormat format) {

@@ -11,8 +11,12 @@
  *   q8_0           n/32 times | scale f16 | 32 int8 |
  *   q4_0           n/32 times | scale f16 | 16 bytes |
  *   fp8_ds_mla     | C e4m3 | C/128 scales f32 | R bf16 |
+ *   fp8_e5m2       | n e5m2 |
+ *   mxfp4          n/32 times | scale e8m0 | 16 bytes |
+ *   nvfp4          n/64 times | 4 scales e4m3 | 4 times 8 bytes |
  *
- * 16 bytes hold 32 values of 4 bits: value i in the low half of byte i, value i+16 in the high one.
+ * 16 bytes hold 32 values of 4 bits: value i in the low half of byte i, value i+16 in the high one;
+ * 8 bytes hold 16 alike.
  *
  *   fp8          x = scale * e; scale = max|x| / 448; e4m3 as e4m3fn: greatest 448, no infinity,
  *                rounded to nearest even, saturating. A latent's values are cast as they are.
@@ -23,9 +27,14 @@
  *   fp8_ds_mla   fp8 in groups of 128, the scale rounded up to a power of two, at least 1e-4
  * before; the rotated key is not quantised
  *
- * q8_0 and q4_0 are ggml's, fp8_ds_mla is FlashMLA's. A group in which a value is not finite, or
- * that is too large for its scale, decodes to NaN throughout; a cast saturates infinity and keeps
- * NaN. */
+ *   fp8_e5m2     cast as it is: greatest 57344, rounded to nearest even, saturating; infinity stays
+ *   mxfp4        x = 2^k * e; k = floor(log2 max|x|) - 2; e2m1: 0 .5 1 1.5 2 3 4 6 and their
+ *                negatives, rounded to nearest even, saturating
+ *   nvfp4        x = scale * e in groups of 16; scale = max|x| / 6 in e4m3, at most 448
+ *
+ * q8_0, q4_0, mxfp4 and nvfp4 are packed as ggml packs them, fp8_ds_mla is FlashMLA's. A group in
+ * which a value is not finite, or that is too large for its scale, decodes to NaN throughout; a
+ * cast saturates infinity and keeps NaN. */
 #ifndef KVLAB_CODEC_H
 #define KVLAB_CODEC_H
 
@@ -42,10 +51,14 @@ typedef enum {
     ROW_Q8_0,
     ROW_Q4_0,
     ROW_FP8_DS_MLA,
+    ROW_FP8_E5M2,
+    ROW_MXFP4,
+    ROW_NVFP4,
     ROW_TYPE_COUNT
 } RowType;
 
-/* "f32", "bf16", "f16", "fp8", "int8", "int4", "q8_0", "q4_0", "fp8_ds_mla". */
+/* "f32", "bf16", "f16", "fp8", "int8", "int4", "q8_0", "q4_0", "fp8_ds_mla", "fp8_e5m2", "mxfp4",
+ * "nvfp4". */
 const char *row_type_name(RowType type);
 
 /* The type of that name in *out; false (and *out untouched) when there is none. */

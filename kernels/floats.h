@@ -86,4 +86,39 @@ static inline uint8_t f32_to_e4m3(float x) {
     return (uint8_t)(sign | (rebiased + 0x7ffffu + (rebiased >> 20 & 1u)) >> 20);
 }
 
+/* e5m2 is the upper byte of f16. */
+static inline float e5m2_to_f32(uint8_t x) {
+    return f16_to_f32((uint16_t)(x << 8));
+}
+
+/* Saturating, but infinity stays. Below 2^-14 the spacing is 2^-16, the place that adding 2^7 in
+ * float rounds at. */
+static inline uint8_t f32_to_e5m2(float x) {
+    const uint32_t bits = float_bits(x);
+    const uint32_t sign = bits >> 24 & 0x80u;
+    const uint32_t magnitude = bits & 0x7fffffffu;
+    if (magnitude > 0x7f800000u) return (uint8_t)(sign | 0x7fu);
+    if (magnitude == 0x7f800000u) return (uint8_t)(sign | 0x7cu);
+    if (magnitude >= 0x47600000u) return (uint8_t)(sign | 0x7bu);
+    if (magnitude < 0x38800000u) {
+        const float shifted = bits_float(magnitude) + 0x1p7f;
+        return (uint8_t)(sign | (float_bits(shifted) - float_bits(0x1p7f)));
+    }
+    const uint32_t rebiased = magnitude - (112u << 23);
+    return (uint8_t)(sign | (rebiased + 0xfffffu + (rebiased >> 21 & 1u)) >> 21);
+}
+
+/* e8m0: a power of two, 2^(x - 127); 255 is NaN. */
+static inline float e8m0_to_f32(uint8_t x) {
+    return bits_float(x == 255 ? 0x7fc00000u : x ? (uint32_t)x << 23 : 0x400000u);
+}
+
+/* e2m1: sign, two bits of exponent, one of fraction, as twice its value. */
+static inline int e2m1_doubled(int code) {
+    static const signed char doubled[16] = {
+        0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
+    };
+    return doubled[code & 15];
+}
+
 #endif

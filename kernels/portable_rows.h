@@ -42,11 +42,19 @@ static inline void read_half_bytes(float scale, int zero, const unsigned char *i
     }
 }
 
+/* 2n values of e2m1 in n bytes. */
+static inline void read_e2m1(size_t n, float scale, const unsigned char *in, float *out) {
+    for (size_t i = 0; i < n; i++) {
+        out[i] = scale / 2 * (float)e2m1_doubled(in[i] & 15);
+        out[i + n] = scale / 2 * (float)e2m1_doubled(in[i] >> 4);
+    }
+}
+
 static inline float load_f16(const unsigned char *p) {
     return f16_to_f32(load_u16(p));
 }
 
-/* A whole group of int4, q8_0 or q4_0. */
+/* A whole group of 32. */
 static inline void read_group(RowType type, const unsigned char *row, size_t group, float *out) {
     const unsigned char *p;
     if (type == ROW_INT4) {
@@ -58,6 +66,15 @@ static inline void read_group(RowType type, const unsigned char *row, size_t gro
     } else if (type == ROW_Q4_0) {
         p = row + group * Q4_0_BYTES;
         read_half_bytes(load_f16(p), 8, p + 2, out);
+    } else if (type == ROW_MXFP4) {
+        p = row + group * MXFP4_BYTES;
+        read_e2m1(GROUP / 2, e8m0_to_f32(*p), p + 1, out);
+    } else if (type == ROW_NVFP4) {
+        for (size_t i = 0; i < GROUP; i += NVFP4_SCALED) {
+            p = row + nvfp4_codes_at(group * GROUP + i);
+            read_e2m1(NVFP4_SCALED / 2, e4m3_to_f32(row[nvfp4_scale_at(group * GROUP + i)]), p,
+                      out + i);
+        }
     } else {
         p = row + group * Q8_0_BYTES;
         read_int8(GROUP, load_f16(p), p + 2, out);
@@ -92,6 +109,9 @@ static inline void read_coded(RowType type, const RowFormat *format, const unsig
         break;
     case ROW_INT8:
         read_int8(n, load_f32(row), row + ROW_SCALE_BYTES + from, out);
+        break;
+    case ROW_FP8_E5M2:
+        for (size_t i = 0; i < n; i++) out[i] = e5m2_to_f32(row[from + i]);
         break;
     case ROW_FP8_DS_MLA:
         read_tiles(format, row, from, n, out);

@@ -129,6 +129,55 @@ static void encode_int4(const RowFormat *format, const float *in, void *row) {
     encode_rope(format, in, row);
 }
 
+/* ---- casts and small floats ---- */
+
+static void encode_fp8_e5m2(const RowFormat *format, const float *in, void *row) {
+    unsigned char *bytes = row;
+    for (size_t i = 0; i < format->coded; i++) bytes[i] = f32_to_e5m2(in[i]);
+    encode_rope(format, in, bytes);
+}
+
+/* The code of e2m1 nearest to x, the even one of two: the spacing is 1/2 below 2, 1 below 4, 2
+ * above, and codes count on from 4 at 2 and from 6 at 4. */
+static unsigned e2m1(float x) {
+    const float size = fminf(fabsf(x), 6);
+    const float code = size < 2   ? rintf(2 * size)
+                       : size < 4 ? 2 + rintf(size)
+                                  : 4 + rintf(size / 2);
+    return (unsigned)code | (signbit(x) ? 8u : 0u);
+}
+
+/* n values in n/2 bytes; 0 where the scale is 0 or NaN. */
+static void e2m1_values(size_t n, float scale, const float *in, unsigned char *out) {
+    for (size_t i = 0; i < n / 2; i++) {
+        const unsigned low = scale > 0 ? e2m1(in[i] / scale) : 0;
+        const unsigned high = scale > 0 ? e2m1(in[i + n / 2] / scale) : 0;
+        out[i] = (unsigned char)(low | high << 4);
+    }
+}
+
+/* Exponents count from 127; below 2^-125 the scale stays at its least. */
+static void encode_mxfp4(const RowFormat *format, const float *in, void *row) {
+    unsigned char *group = row;
+    for (size_t i = 0; i < format->coded; i += GROUP, group += MXFP4_BYTES) {
+        const float greatest = magnitude_of(GROUP, in + i);
+        const int exponent = greatest > 0 ? ilogbf(greatest) - 2 + 127 : 0;
+        group[0] = (unsigned char)(isnan(greatest) ? 255 : exponent > 0 ? exponent : 0);
+        e2m1_values(GROUP, e8m0_to_f32(group[0]), in + i, group + 1);
+    }
+    encode_rope(format, in, row);
+}
+
+static void encode_nvfp4(const RowFormat *format, const float *in, void *row) {
+    unsigned char *bytes = row;
+    for (size_t i = 0; i < format->coded; i += NVFP4_SCALED) {
+        const uint8_t scale = f32_to_e4m3(magnitude_of(NVFP4_SCALED, in + i) / 6);
+        bytes[nvfp4_scale_at(i)] = scale;
+        e2m1_values(NVFP4_SCALED, e4m3_to_f32(scale), in + i, bytes + nvfp4_codes_at(i));
+    }
+    encode_rope(format, in, bytes);
+}
+
 void kernels_fill_ref_rows(Kernels *kernels) {
     kernels->encode[ROW_F32] = encode_f32;
     kernels->encode[ROW_BF16] = encode_bf16;
@@ -139,4 +188,7 @@ void kernels_fill_ref_rows(Kernels *kernels) {
     kernels->encode[ROW_Q8_0] = encode_q8_0;
     kernels->encode[ROW_Q4_0] = encode_q4_0;
     kernels->encode[ROW_FP8_DS_MLA] = encode_fp8_ds_mla;
+    kernels->encode[ROW_FP8_E5M2] = encode_fp8_e5m2;
+    kernels->encode[ROW_MXFP4] = encode_mxfp4;
+    kernels->encode[ROW_NVFP4] = encode_nvfp4;
 }

@@ -13,6 +13,10 @@ enum {
     INT4_BYTES = 20, /* of a group */
     Q8_0_BYTES = 34,
     Q4_0_BYTES = 18,
+    MXFP4_BYTES = 17,
+    NVFP4_GROUP = 64, /* of 4 scales */
+    NVFP4_BYTES = 36,
+    NVFP4_SCALED = 16,  /* values of a scale */
     DS_TILE = 128,      /* values of fp8_ds_mla that share a scale */
     ROW_SCALE_BYTES = 4 /* before the values of int8 and fp8 */
 };
@@ -21,7 +25,8 @@ enum {
 #define ROW_TYPES(typed)                                                                           \
     typed(f32, ROW_F32) typed(bf16, ROW_BF16) typed(f16, ROW_F16) typed(fp8, ROW_FP8)              \
         typed(int8, ROW_INT8) typed(int4, ROW_INT4) typed(q8_0, ROW_Q8_0) typed(q4_0, ROW_Q4_0)    \
-            typed(fp8_ds_mla, ROW_FP8_DS_MLA)
+            typed(fp8_ds_mla, ROW_FP8_DS_MLA) typed(fp8_e5m2, ROW_FP8_E5M2)                        \
+                typed(mxfp4, ROW_MXFP4) typed(nvfp4, ROW_NVFP4)
 
 static inline float load_f32(const unsigned char *p) {
     float x;
@@ -93,9 +98,18 @@ static inline size_t fp8_begin(const RowFormat *format) {
     return format->latent ? 0 : ROW_SCALE_BYTES;
 }
 
-/* Value i < 32 of 16 bytes. */
-static inline int half_byte(const unsigned char *bytes, size_t i) {
-    return i < GROUP / 2 ? bytes[i] & 15 : bytes[i - GROUP / 2] >> 4;
+/* Value i of the 2n that n bytes hold in their halves. */
+static inline int half_byte(const unsigned char *bytes, size_t n, size_t i) {
+    return i < n ? bytes[i] & 15 : bytes[i - n] >> 4;
+}
+
+/* Of nvfp4: the scale of value i, and the 8 bytes that it lies in with those of the same scale. */
+static inline size_t nvfp4_scale_at(size_t i) {
+    return i / NVFP4_GROUP * NVFP4_BYTES + i % NVFP4_GROUP / NVFP4_SCALED;
+}
+static inline size_t nvfp4_codes_at(size_t i) {
+    const size_t scales = NVFP4_GROUP / NVFP4_SCALED, scaled = i % NVFP4_GROUP / NVFP4_SCALED;
+    return i / NVFP4_GROUP * NVFP4_BYTES + scales + scaled * (NVFP4_SCALED / 2);
 }
 
 /* Value i of a row. `type` is format->type, apart so that loops may have it constant. */
@@ -116,16 +130,25 @@ static inline float row_value(RowType type, const RowFormat *format, const unsig
         return load_f32(row) * (float)(int8_t)row[ROW_SCALE_BYTES + i];
     case ROW_INT4:
         p = row + group * INT4_BYTES;
-        return f16_to_f32(load_u16(p)) * (float)half_byte(p + 4, in_group) +
+        return f16_to_f32(load_u16(p)) * (float)half_byte(p + 4, GROUP / 2, in_group) +
                f16_to_f32(load_u16(p + 2));
     case ROW_Q8_0:
         p = row + group * Q8_0_BYTES;
         return f16_to_f32(load_u16(p)) * (float)(int8_t)p[2 + in_group];
     case ROW_Q4_0:
         p = row + group * Q4_0_BYTES;
-        return f16_to_f32(load_u16(p)) * (float)(half_byte(p + 2, in_group) - 8);
+        return f16_to_f32(load_u16(p)) * (float)(half_byte(p + 2, GROUP / 2, in_group) - 8);
     case ROW_FP8_DS_MLA:
         return load_f32(row + ds_scale_at(format, i)) * e4m3_to_f32(row[i]);
+    case ROW_FP8_E5M2:
+        return e5m2_to_f32(row[i]);
+    case ROW_MXFP4:
+        p = row + group * MXFP4_BYTES;
+        return e8m0_to_f32(*p) / 2 * (float)e2m1_doubled(half_byte(p + 1, GROUP / 2, in_group));
+    case ROW_NVFP4:
+        return e4m3_to_f32(row[nvfp4_scale_at(i)]) / 2 *
+               (float)e2m1_doubled(
+                   half_byte(row + nvfp4_codes_at(i), NVFP4_SCALED / 2, i % NVFP4_SCALED));
     default:
         return load_f32(row + 4 * i);
     }

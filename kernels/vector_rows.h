@@ -9,6 +9,9 @@
  *   vec_store_int8(p, a)                whole numbers from -128 to 255 into bytes
  *   vec_load32_e4m3(p, a)               32 e4m3, 2^-8 of their value, into VECS registers
  *   vec_store_e4m3(p, a)                WIDTH
+ *   vec_load32_e5m2(p, a)               32 e5m2
+ *   vec_load32_e2m1(p, half, a)         twice the value of the 32 e2m1 in 16 bytes, value i beside
+ *                                       i+half of 2*half: half is 16 or 8
  *   vec_all_f16(p)                      one f16 in all lanes
  *   vec_abs(a) vec_min(a, b) vec_div(a, b) vec_trunc(a)
  *
@@ -86,19 +89,35 @@ INLINE vec load_group(RowType type, const RowFormat *format, const unsigned char
         load_halves(p + 2, codes);
         UNROLL for (size_t c = 0; c < VECS; c++) codes[c] = vec_add(codes[c], vec_all(-8));
         return vec_all_f16(p);
+    case ROW_FP8_E5M2:
+        vec_load32_e5m2(row + e, codes);
+        return vec_all(1);
+    case ROW_MXFP4:
+        p = row + e / GROUP * MXFP4_BYTES;
+        vec_load32_e2m1(p + 1, 16, codes);
+        return vec_all(e8m0_to_f32(*p) / 2);
+    case ROW_NVFP4:
+        vec_load32_e2m1(row + nvfp4_codes_at(e), 8, codes);
+        p = row + nvfp4_scale_at(e);
+        UNROLL for (size_t c = 0; c < VECS; c++) codes[c] =
+            vec_mul(codes[c], vec_all(e4m3_to_f32(p[c * WIDTH / NVFP4_SCALED]) / 2));
+        return vec_all(1);
     default:
         vec_load32_e4m3(row + e, codes);
         return vec_all(256 * load_f32(row + ds_scale_at(format, e)));
     }
 }
 
-/* The same where n < 32 values are wanted: of fp8 and int8 no more may lie there, of the others the
- * group is whole. */
+/* The same where n < 32 values are wanted: of fp8, fp8_e5m2 and int8 no more may lie there, of the
+ * others the group is whole. */
 INLINE vec load_part_of_group(RowType type, const RowFormat *format, const unsigned char *row,
                               size_t e, size_t n, vec *codes) {
-    if (type != ROW_FP8 && type != ROW_INT8) return load_group(type, format, row, e, codes);
+    if (type != ROW_FP8 && type != ROW_FP8_E5M2 && type != ROW_INT8)
+        return load_group(type, format, row, e, codes);
     unsigned char padded[ROW_SCALE_BYTES + GROUP] = { 0 };
-    const size_t begin = type == ROW_FP8 ? fp8_begin(format) : ROW_SCALE_BYTES;
+    const size_t begin = type == ROW_FP8        ? fp8_begin(format)
+                         : type == ROW_FP8_E5M2 ? 0
+                                                : ROW_SCALE_BYTES;
     memcpy(padded, row, begin);
     memcpy(padded + begin, row + begin + e, n);
     return load_group(type, format, padded, 0, codes);

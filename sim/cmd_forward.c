@@ -189,7 +189,8 @@ Status cmd_forward(int argc, char **argv, Error *err) {
         .usage = "forward FILE.safetensors [options]",
         .summary = "Run one attention layer over given tensors: one prefill, then token by token\n"
                    "through the cache; compare with the output that the file carries.\n"
-                   "T is f32, bf16, f16, fp8, int8, int4, q8_0, q4_0 or fp8_ds_mla.",
+                   "T is f32, bf16, f16, fp8, int8, int4, q8_0, q4_0, fp8_ds_mla, fp8_e5m2,\n"
+                   "mxfp4 or nvfp4.",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .least = 1,

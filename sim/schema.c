@@ -11,7 +11,9 @@ _Static_assert(sizeof(Path) == 4, "FIELD_CHOICE rows fill 4-byte enums");
 #define ONE_OF(...)             .choices = { __VA_ARGS__ }
 #define FROM(least, most, name) .min = (least), .max = (most), .unit = (name)
 
-#define ROW_TYPES ONE_OF("f32", "bf16", "f16", "fp8", "int8", "int4", "q8_0", "q4_0", "fp8_ds_mla")
+#define ROW_TYPES                                                                                  \
+    ONE_OF("f32", "bf16", "f16", "fp8", "int8", "int4", "q8_0", "q4_0", "fp8_ds_mla", "fp8_e5m2",  \
+           "mxfp4", "nvfp4")
 #define CONTENDER                                                                                  \
     .form = is_contender,                                                                          \
     .form_text = "model, mha, mqa, gqa-G (as gqa-8) or mla-C+R (as mla-512+64)"

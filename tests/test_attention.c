@@ -54,10 +54,11 @@ enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 /* Every type, and keys and values of different ones. */
 static const KvType types[] = {
-    { ROW_F32, ROW_F32 },   { ROW_BF16, ROW_BF16 }, { ROW_F16, ROW_F16 },
-    { ROW_FP8, ROW_FP8 },   { ROW_INT8, ROW_INT8 }, { ROW_INT4, ROW_INT4 },
-    { ROW_Q8_0, ROW_Q8_0 }, { ROW_Q4_0, ROW_Q4_0 }, { ROW_FP8_DS_MLA, ROW_FP8_DS_MLA },
-    { ROW_BF16, ROW_INT8 }, { ROW_INT8, ROW_INT4 }, { ROW_Q8_0, ROW_F32 },
+    { ROW_F32, ROW_F32 },           { ROW_BF16, ROW_BF16 },   { ROW_F16, ROW_F16 },
+    { ROW_FP8, ROW_FP8 },           { ROW_INT8, ROW_INT8 },   { ROW_INT4, ROW_INT4 },
+    { ROW_Q8_0, ROW_Q8_0 },         { ROW_Q4_0, ROW_Q4_0 },   { ROW_FP8_DS_MLA, ROW_FP8_DS_MLA },
+    { ROW_FP8_E5M2, ROW_FP8_E5M2 }, { ROW_MXFP4, ROW_MXFP4 }, { ROW_NVFP4, ROW_NVFP4 },
+    { ROW_BF16, ROW_INT8 },         { ROW_INT8, ROW_INT4 },   { ROW_Q8_0, ROW_F32 },
 };
 enum { TYPES = sizeof types / sizeof *types };
 

@@ -18,8 +18,9 @@ enum { GOLDEN = sizeof golden / sizeof *golden };
 
 /* What storing the cached rows in a type may cost. */
 static const double bounds[ROW_TYPE_COUNT] = {
-    [ROW_F32] = 5e-6,  [ROW_BF16] = 1e-2, [ROW_F16] = 2e-3,  [ROW_FP8] = 0.06,
-    [ROW_INT8] = 0.03, [ROW_INT4] = 0.25, [ROW_Q8_0] = 0.02, [ROW_Q4_0] = 0.25,
+    [ROW_F32] = 5e-6,      [ROW_BF16] = 1e-2, [ROW_F16] = 2e-3,   [ROW_FP8] = 0.06,
+    [ROW_FP8_E5M2] = 0.12, [ROW_MXFP4] = 0.3, [ROW_NVFP4] = 0.25, [ROW_INT8] = 0.03,
+    [ROW_INT4] = 0.25,     [ROW_Q8_0] = 0.02, [ROW_Q4_0] = 0.25,
 };
 
 static char *golden_path(const char *name, char *path, size_t size) {

@@ -82,12 +82,20 @@ static inline void fill_floats(float *x, size_t n, bool whole) {
     for (size_t i = 0; i < n; i++) x[i] = whole ? draw_whole() : draw();
 }
 
+/* The width that rows must be a multiple of. */
+static inline size_t unit_of(RowType type) {
+    static const size_t units[ROW_TYPE_COUNT] = {
+        [ROW_INT4] = 32,  [ROW_Q8_0] = 32,        [ROW_Q4_0] = 32,
+        [ROW_MXFP4] = 32, [ROW_FP8_DS_MLA] = 128, [ROW_NVFP4] = 64
+    };
+    return units[type] ? units[type] : 1;
+}
+
 /* A format of a row that has at least d values: whole groups, tiles of 128 and a key behind them
  * for fp8_ds_mla. `kind` 0: of a head; 1: of a latent, fp8 without scale; 2: of a latent with the
  * key in bf16. */
 static inline RowFormat format_of(RowType type, size_t d, size_t kind) {
-    const bool groups = type == ROW_INT4 || type == ROW_Q8_0 || type == ROW_Q4_0;
-    const size_t unit = groups ? 32 : type == ROW_FP8_DS_MLA ? 128 : 1;
+    const size_t unit = unit_of(type);
     const size_t latent = d * 2 / 3 / unit * unit, whole = (d + unit - 1) / unit * unit;
     if (type == ROW_FP8_DS_MLA) return row_format_latent(type, latent, d - latent);
     if (kind == 2) return row_format_latent_rope(type, latent, d - latent);
@@ -104,6 +112,8 @@ static inline void fill_exact(const RowFormat *format, float *x) {
         if (format->type == ROW_INT8 && i == 0) x[i] = 127;
         if (format->type == ROW_Q8_0 && i % 32 == 5) x[i] = -127;
         if (format->type == ROW_Q4_0 && i % 32 == 17) x[i] = -8;
+        if (format->type == ROW_MXFP4 && i % 32 == 9) x[i] = 6;
+        if (format->type == ROW_NVFP4 && i % 16 == 3) x[i] = -6;
         if (format->type == ROW_INT4 && i % 32 < 2) x[i] = i % 32 ? -7 : 8;
     }
 }

@@ -40,23 +40,13 @@ size_t codec_value_window(const Codec *codec, size_t tokens) {
     return smaller(tokens - smaller(tokens, codec->sinks), codec->residual);
 }
 
-/* Bytes of the scales beside n values of a row type: of codec.h, or of those that are counted
- * alone.
- */
+/* Bytes of the scales beside n values of a row type: of codec.h, or of fp8_model1, which is counted
+ * alone. */
 static size_t row_scale_bytes(const Codec *c, bool latent, size_t n) {
-    static const struct {
-        const char *name;
-        size_t each_group, latent_row; /* bytes */
-    } counted[] = { { "mxfp4", 1, 0 }, { "nvfp4", 1, 0 }, { "fp8_model1", 1, 1 } };
     RowType type;
-    if (codec_row_type(c, false, &type)) {
-        const RowFormat format = latent ? row_format_latent(type, n, 0) : row_format(type, n);
-        return row_bytes(format) - n * c->bits / 8;
-    }
-    for (size_t i = 0; i < sizeof counted / sizeof *counted; i++)
-        if (strcmp(counted[i].name, c->name) == 0)
-            return n / c->group * counted[i].each_group + (latent ? counted[i].latent_row : 0);
-    return 0;
+    if (!codec_row_type(c, false, &type)) return n / c->group + 1;
+    const RowFormat format = latent ? row_format_latent(type, n, 0) : row_format(type, n);
+    return row_bytes(format) - n * c->bits / 8;
 }
 
 /* Scales of n values that one token adds, where groups run over channels. */

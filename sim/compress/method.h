@@ -14,7 +14,7 @@
  *   fp8_e5m2                   e5m2, no scale
  *   int8                       symmetric, a scale (fp32) a row
  *   int4                       as int4-g32
- *   q8_0 q4_0 mxfp4 nvfp4      blocks of 32, 32, 32 and 16 values
+ *   q8_0 q4_0 mxfp4 nvfp4      blocks of 32, 32, 32 and 64 values
  *   fp8_ds_mla                 a latent: e4m3, a scale (fp32) every 128; bf16 rotated key
  *   fp8_model1                 a latent: e4m3, a scale (e8m0) every 64, padded to 8; bf16 rotated
  * key intB                       B = 2, 3, 4, 8; least and step (fp16) a group    g32, by token

@@ -44,7 +44,7 @@ static const CodecRow codecs[] = {
     { "q8_0", CODEC_ROWS, 8, 32, 0, false, 0, MAY_FOLLOW_ROWS },
     { "q4_0", CODEC_ROWS, 4, 32, 0, false, 0, MAY_FOLLOW_ROWS },
     { "mxfp4", CODEC_ROWS, 4, 32, 0, false, 0, MAY_FOLLOW_ROWS },
-    { "nvfp4", CODEC_ROWS, 4, 16, 0, false, 0, MAY_FOLLOW_ROWS },
+    { "nvfp4", CODEC_ROWS, 4, 64, 0, false, 0, MAY_FOLLOW_ROWS },
     { "fp8_ds_mla", CODEC_ROWS, 8, 128, 0, false, 0, MAY_ROTATE },
     { "fp8_model1", CODEC_ROWS, 8, 64, 0, false, 0, MAY_ROTATE },
     { "int8", CODEC_INTS, 8, LEAST_GROUP, 0, false, 0, MAY_FOLLOW_INTS },
