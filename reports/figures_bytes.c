@@ -64,7 +64,7 @@ Status figure_bytes(const View *view, const char *folder, Figure *figure, Error 
     size_t rows = 0;
     for (size_t at = 0; (p = view_next(view, &slice, per_token, &at));) {
         if (!first_of_size(view, p)) continue;
-        char label[96], bytes[32], ratio[32] = "";
+        char label[128], bytes[32], ratio[32] = "";
         const double value = view_value(p, per_token);
         row_label(view, p, types, label, sizeof label);
         format_whole_bytes(value, bytes, sizeof bytes);
@@ -93,7 +93,7 @@ static Status draw_contexts(const View *view, const Slice *slice, size_t longest
     const StoredPoint *p;
     for (size_t at = 0; (p = view_next(view, slice, per_token, &at));) {
         if (!first_of_size(view, p)) continue;
-        char label[96];
+        char label[128];
         row_label(view, p, false, label, sizeof label);
         TRY(chart_curve(chart, label, view_contender(view, p->point.contender), 1, err));
         for (size_t tokens = 1024; tokens <= longest; tokens *= 4) {

@@ -15,7 +15,7 @@
 typedef struct {
     const StoredPoint *point;
     const Contender *look;
-    char name[48];
+    char name[64];
     double ratio, error;
     double x, y;             /* in parts of the plot area */
     double left, low, wide;  /* of the name's box, the same */

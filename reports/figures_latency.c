@@ -17,7 +17,7 @@ static Status draw_curves(const View *view, Slice slice, const char *metric, boo
         if (timed && !slice.path) continue;
         const StoredPoint *p = view_first(view, &slice, metric);
         if (!p) continue;
-        char label[64];
+        char label[128];
         view_path_label(view, &open, p, label, sizeof label);
         TRY(chart_curve(chart, label, look, 1, err));
         for (size_t at = 0; (p = view_next(view, &slice, metric, &at));)

@@ -34,7 +34,7 @@ static Status draw_steps(const View *view, const Slice *open, Chart *chart, Erro
         const StoredPoint *p = slice.path ? view_first(view, &slice, "attention_ns") : NULL;
         Step step;
         if (!p || !view_step(view, p, &step)) continue;
-        char label[64];
+        char label[128];
         view_path_label(view, open, p, label, sizeof label);
         TRY(chart_curve(chart, label, look, 1, err));
         for (size_t at = 0; (p = view_next(view, &slice, "attention_ns", &at));)

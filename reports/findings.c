@@ -113,7 +113,7 @@ static Status write_decode(const View *view, const Contender *base, Page *page, 
         const StoredPoint *own = view_decode_point(view, &slice, c->name, context),
                           *other = view_decode_point(view, &slice, base->name, context);
         if (!own || !other) continue;
-        char label[64], time[32], tokens[32], difference[96], whole[192], text[600];
+        char label[128], time[32], tokens[32], difference[96], whole[192], text[600];
         view_path_label(view, &slice, own, label, sizeof label);
         format_time(view_value(own, "attention_ns"), time, sizeof time);
         format_tokens(context, tokens, sizeof tokens);

@@ -43,7 +43,7 @@ static unsigned choose_colour(const View *view, const char *attention) {
 static void add_contender(View *view, const Point *p) {
     Contender *c = &view->contenders[view->contender_count];
     snprintf(c->name, sizeof c->name, "%s", p->contender);
-    snprintf(c->label, sizeof c->label, "%s", p->label[0] ? p->label : p->contender);
+    snprintf(c->label, sizeof c->label, "%.47s", p->label[0] ? p->label : p->contender);
     snprintf(c->attention, sizeof c->attention, "%s", p->attention);
     c->colour = choose_colour(view, c->attention);
     c->mark = marks[view->contender_count % (sizeof marks / sizeof *marks)];

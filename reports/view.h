@@ -11,7 +11,7 @@
 #include "store.h"
 
 typedef struct {
-    char name[32], label[32], attention[8];
+    char name[96], label[48], attention[8];
     unsigned colour; /* 0xRRGGBB, of the colour-blind-safe set of Okabe and Ito */
     int mark;        /* gnuplot's point type */
 } Contender;

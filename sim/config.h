@@ -12,6 +12,7 @@
 
 #include "cache.h"
 #include "measure.h"
+#include "real_layer.h"
 #include "sequences.h"
 
 typedef enum {
@@ -35,7 +36,7 @@ typedef struct {
     char model[512];
     char device[64]; /* a file under configs/hardware, its memory drawn as a line; "" none */
     unsigned phases; /* bits 1 << Phase: what the study runs */
-    char contender[32];
+    char contender[METHOD_NAME];
     CacheParams cache;
     struct {
         uint32_t tokens; /* the one sequence that is held and counted */
@@ -55,7 +56,10 @@ typedef struct {
     struct {
         uint32_t shrink; /* the model's widths are divided by it, its heads stay */
         uint32_t tokens, calibration_tokens;
-        char contender[32];
+        uint32_t queries; /* the last so many tokens ask; 0: all */
+        uint32_t layer;   /* of a checkpoint */
+        bool as_model;    /* the teacher is the model as it is, not MHA of its widths */
+        char contender[METHOD_NAME];
         KvType type;
     } error;
     struct {
@@ -63,6 +67,7 @@ typedef struct {
         uint32_t context;              /* tokens of a user */
         uint32_t tp, dp, dcp, pp;      /* 0: what the hardware's devices leave */
     } plan;
+    TensorParams tensors;
     uint32_t expand_tokens;
     SequencesParams sequences;
     MeasureParams measure;

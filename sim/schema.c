@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "forms.h"
+
 _Static_assert(sizeof(size_t) == sizeof(uint64_t), "FIELD_COUNT64 rows fill size_t members");
 _Static_assert(sizeof(Path) == 4, "FIELD_CHOICE rows fill 4-byte enums");
 
@@ -15,8 +17,20 @@ _Static_assert(sizeof(Path) == 4, "FIELD_CHOICE rows fill 4-byte enums");
     ONE_OF("f32", "bf16", "f16", "fp8", "int8", "int4", "q8_0", "q4_0", "fp8_ds_mla", "fp8_e5m2",  \
            "mxfp4", "nvfp4")
 #define CONTENDER                                                                                  \
-    .form = is_contender,                                                                          \
-    .form_text = "model, mha, mqa, gqa-G (as gqa-8) or mla-C+R (as mla-512+64)"
+    .form = form_is_contender,                                                                     \
+    .form_text = "CONVERSION[*CODEC][@EVICTION], the first being model, mha, mqa, gqa-G, mla-C+R " \
+                 "or lowrank-KIND-N (as gqa-8, mla-512+64*int4, lowrank-joint-512, mha@h2o-1/16)"
+/* A number of the synthetic sequences; a file of real ones. */
+#define SYNTHETIC(member, first, least, most, words)                                               \
+    {                                                                                              \
+        .key = "sequences." #member, .type = FIELD_REAL, AT(sequences.member), .initial = (first), \
+        FROM(least, most, NULL), .help = (words)                                                   \
+    }
+#define TENSORS(member, words)                                                                     \
+    {                                                                                              \
+        .key = "tensors." #member, .type = FIELD_TEXT, AT(tensors.member), .initial = "",          \
+        .help = (words)                                                                            \
+    }
 #define PATHS ONE_OF("materialised", "expanded", "absorbed")
 
 enum {
@@ -30,23 +44,6 @@ enum {
 };
 
 enum { K = 1 << 10, M = 1 << 20, G = 1 << 30 };
-
-/* A whole number from 1 to 999,999 without leading zeros; NULL, or what follows it. */
-static const char *skip_number(const char *text) {
-    if (*text < '1' || *text > '9') return NULL;
-    const size_t digits = strspn(text, "0123456789");
-    return digits <= 6 ? text + digits : NULL;
-}
-
-static bool is_contender(const char *text) {
-    if (strcmp(text, "model") == 0 || strcmp(text, "mha") == 0 || strcmp(text, "mqa") == 0)
-        return true;
-    const bool latent = strncmp(text, "mla-", 4) == 0;
-    if (!latent && strncmp(text, "gqa-", 4) != 0) return false;
-    const char *rest = skip_number(text + 4);
-    if (rest && latent) rest = *rest == '+' ? skip_number(rest + 1) : NULL;
-    return rest && !*rest;
-}
 
 const Field config_fields[] = {
     { .key = "title",
@@ -212,7 +209,29 @@ const Field config_fields[] = {
       .list = true,
       .phases = ERRORS,
       .compared = ERRORS,
-      .help = "What the MHA teacher is converted to." },
+      .help =
+          "Methods: what the teacher is converted to, how that is stored, how much of it stays." },
+    { .key = "error.teacher",
+      .type = FIELD_CHOICE,
+      AT(error.as_model),
+      .initial = "mha",
+      ONE_OF("mha", "model"),
+      .help = "The layer that errors are measured against: MHA of the model's heads and widths, or "
+              "the model's own. With tensors it is always the model's own." },
+    { .key = "error.layers",
+      .type = FIELD_COUNT32,
+      AT(error.layer),
+      .initial = "0",
+      FROM(0, 4 * K, NULL),
+      .list = true,
+      .phases = ERRORS,
+      .help = "Layers of a checkpoint (tensors.weights); errors are pooled over them." },
+    { .key = "error.queries",
+      .type = FIELD_COUNT32,
+      AT(error.queries),
+      .initial = "256",
+      FROM(0, 64 * K, "tokens"),
+      .help = "The last so many tokens ask, so that time is linear in error.tokens; 0 for all." },
     { .key = "error.shrink",
       .type = FIELD_COUNT32,
       AT(error.shrink),
@@ -285,6 +304,30 @@ const Field config_fields[] = {
       .initial = "0",
       FROM(0, 64, "stages"),
       .help = "Pipeline stages; 0 for one." },
+    TENSORS(weights,
+            "Real weights: a .safetensors file, a *.safetensors.index.json or the folder of a "
+            "checkpoint. Empty: synthetic ones."),
+    TENSORS(hidden_states,
+            "Inputs of the layers, .safetensors or .npy: [tokens, D] or [layers, tokens, D]."),
+    TENSORS(calibration, "Other inputs that conversions are fitted to; empty: the first "
+                         "error.calibration_tokens of the inputs, which are then not scored."),
+    TENSORS(keys,
+            "Keys instead of weights, .safetensors or .npy: [tokens, G, d] or [tokens, G d]."),
+    TENSORS(values, "Their values."),
+    TENSORS(queries, "Their queries; empty: errors of keys and values alone."),
+    { .key = "tensors.rotated",
+      .type = FIELD_CHOICE,
+      AT(tensors.rotated),
+      .initial = "no",
+      ONE_OF("no", "yes"),
+      .help = "Are these keys and queries given after RoPE?" },
+    { .key = "tensors.raw",
+      .type = FIELD_CHOICE,
+      AT(tensors.raw),
+      .initial = "no",
+      ONE_OF("no", "yes"),
+      .help =
+          "Do hidden states come before the layer's input norm, which the checkpoint then holds?" },
     { .key = "sequences.vocabulary",
       .type = FIELD_COUNT64,
       AT(sequences.vocabulary),
@@ -297,126 +340,39 @@ const Field config_fields[] = {
       .initial = "64",
       FROM(1, 64 * K, "clusters"),
       .help = "Clusters of the embeddings; at most one a word." },
-    { .key = "sequences.zipf_offset",
-      .type = FIELD_REAL,
-      AT(sequences.zipf_offset),
-      .initial = "2.7",
-      FROM(0, 1000, NULL),
-      .help = "Word k has probability 1 / (k + offset), scaled." },
-    { .key = "sequences.embedding_noise",
-      .type = FIELD_REAL,
-      AT(sequences.embedding_noise),
-      .initial = "1",
-      FROM(0, 100, NULL),
-      .help = "Noise of a word around its cluster." },
+    SYNTHETIC(zipf_offset, "2.7", 0, 1000, "Word k has probability 1 / (k + offset), scaled."),
+    SYNTHETIC(embedding_noise, "1", 0, 100, "Noise of a word around its cluster."),
     { .key = "sequences.topic_dim",
       .type = FIELD_COUNT64,
       AT(sequences.topic_dim),
       .initial = "32",
       FROM(1, 4 * K, "channels"),
       .help = "Dimensions of the drifting topic." },
-    { .key = "sequences.topic_rho",
-      .type = FIELD_REAL,
-      AT(sequences.topic_rho),
-      .initial = "0.95",
-      FROM(0, 0.999, NULL),
-      .help = "Correlation of the topic from token to token." },
-    { .key = "sequences.topic_weight",
-      .type = FIELD_REAL,
-      AT(sequences.topic_weight),
-      .initial = "0.6",
-      FROM(0, 100, NULL),
-      .help = "Weight of the topic in a hidden state." },
-    { .key = "sequences.token_noise",
-      .type = FIELD_REAL,
-      AT(sequences.token_noise),
-      .initial = "0.5",
-      FROM(0, 100, NULL),
-      .help = "Noise of each token." },
-    { .key = "sequences.mean_weight",
-      .type = FIELD_REAL,
-      AT(sequences.mean_weight),
-      .initial = "0.6",
-      FROM(0, 100, NULL),
-      .help = "Weight of the mean that all tokens share." },
-    { .key = "sequences.channel_spread",
-      .type = FIELD_REAL,
-      AT(sequences.channel_spread),
-      .initial = "0.5",
-      FROM(0, 5, NULL),
-      .help = "Channels are multiplied by exp(spread N(0,1))." },
-    { .key = "sequences.key_decay",
-      .type = FIELD_REAL,
-      AT(sequences.key_decay),
-      .initial = "0.5",
-      FROM(0, 4, NULL),
-      .help = "Singular value i of W_K is i^-decay." },
-    { .key = "sequences.value_decay",
-      .type = FIELD_REAL,
-      AT(sequences.value_decay),
-      .initial = "0.1",
-      FROM(0, 4, NULL),
-      .help = "Singular value i of W_V is i^-decay." },
-    { .key = "sequences.query_decay",
-      .type = FIELD_REAL,
-      AT(sequences.query_decay),
-      .initial = "0.4",
-      FROM(0, 4, NULL),
-      .help = "Singular value i of W_Q is i^-decay." },
-    { .key = "sequences.axes_blend",
-      .type = FIELD_REAL,
-      AT(sequences.axes_blend),
-      .initial = "0.3",
-      FROM(0, 1, NULL),
-      .help = "Share of the principal axes of the data in the axes of the weights." },
-    { .key = "sequences.frequency_gain",
-      .type = FIELD_REAL,
-      AT(sequences.frequency_gain),
-      .initial = "2",
-      FROM(0, 10, NULL),
-      .help = "Rows gain exp(gain (f - 1/2)), f = 0 for the fastest frequency, 1 the slowest." },
+    SYNTHETIC(topic_rho, "0.95", 0, 0.999, "Correlation of the topic from token to token."),
+    SYNTHETIC(topic_weight, "0.6", 0, 100, "Weight of the topic in a hidden state."),
+    SYNTHETIC(token_noise, "0.5", 0, 100, "Noise of each token."),
+    SYNTHETIC(mean_weight, "0.6", 0, 100, "Weight of the mean that all tokens share."),
+    SYNTHETIC(channel_spread, "0.5", 0, 5, "Channels are multiplied by exp(spread N(0,1))."),
+    SYNTHETIC(key_decay, "0.5", 0, 4, "Singular value i of W_K is i^-decay."),
+    SYNTHETIC(value_decay, "0.1", 0, 4, "Singular value i of W_V is i^-decay."),
+    SYNTHETIC(query_decay, "0.4", 0, 4, "Singular value i of W_Q is i^-decay."),
+    SYNTHETIC(axes_blend, "0.3", 0, 1,
+              "Share of the principal axes of the data in the axes of the weights."),
+    SYNTHETIC(frequency_gain, "2", 0, 10,
+              "Rows gain exp(gain (f - 1/2)), f = 0 for the fastest frequency, 1 the slowest."),
     { .key = "sequences.offset_pairs",
       .type = FIELD_COUNT64,
       AT(sequences.offset_pairs),
       .initial = "3",
       FROM(0, 512, "pairs"),
       .help = "Slow pairs of each key/value head that get a constant offset." },
-    { .key = "sequences.offset_size",
-      .type = FIELD_REAL,
-      AT(sequences.offset_size),
-      .initial = "0.4",
-      FROM(0, 100, NULL),
-      .help = "Size of those offsets." },
-    { .key = "sequences.key_value_ratio",
-      .type = FIELD_REAL,
-      AT(sequences.key_value_ratio),
-      .initial = "4.5",
-      FROM(0.001, 1000, NULL),
-      .help = "Norm of the keys over norm of the values." },
-    { .key = "sequences.logit_std",
-      .type = FIELD_REAL,
-      AT(sequences.logit_std),
-      .initial = "1.5",
-      FROM(0.001, 100, NULL),
-      .help = "Standard deviation of the logits of a query." },
-    { .key = "sequences.sink_mass",
-      .type = FIELD_REAL,
-      AT(sequences.sink_mass),
-      .initial = "0.25",
-      FROM(0, 0.99, NULL),
-      .help = "Attention mass that the first token draws; 0 for no sink." },
-    { .key = "sequences.outlier_tokens",
-      .type = FIELD_REAL,
-      AT(sequences.outlier_tokens),
-      .initial = "0",
-      FROM(0, 1, NULL),
-      .help = "Share of tokens with large values." },
-    { .key = "sequences.outlier_size",
-      .type = FIELD_REAL,
-      AT(sequences.outlier_size),
-      .initial = "8",
-      FROM(0, 1000, NULL),
-      .help = "How many times larger those values are." },
+    SYNTHETIC(offset_size, "0.4", 0, 100, "Size of those offsets."),
+    SYNTHETIC(key_value_ratio, "4.5", 0.001, 1000, "Norm of the keys over norm of the values."),
+    SYNTHETIC(logit_std, "1.5", 0.001, 100, "Standard deviation of the logits of a query."),
+    SYNTHETIC(sink_mass, "0.25", 0, 0.99,
+              "Attention mass that the first token draws; 0 for no sink."),
+    SYNTHETIC(outlier_tokens, "0", 0, 1, "Share of tokens with large values."),
+    SYNTHETIC(outlier_size, "8", 0, 1000, "How many times larger those values are."),
     { .key = "measure.min_samples",
       .type = FIELD_COUNT64,
       AT(measure.min_samples),

@@ -31,8 +31,8 @@ typedef struct {
 typedef struct {
     char key[256];      /* unique in a run: "decode/mla-512+64/absorbed/bf16/s=4096/q=1/b=1" */
     char phase[16];     /* bytes, decode, prefill, projections, error */
-    char contender[32]; /* specification: mla-512+64 */
-    char label[32];     /* for figures: MLA-512+64 */
+    char contender[96]; /* specification: mla-512+64*int4-g32 */
+    char label[48];     /* for figures: MLA-512+64 int4-g32 */
     char attention[8];  /* mha, gqa, mqa, mla */
     char path[16];      /* materialised, expanded, absorbed */
     char kv_dtype[32];

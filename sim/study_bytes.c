@@ -73,44 +73,47 @@ static Status fill(Study *study, Cache *cache, const CacheShape *shape,
     return OK;
 }
 
-static void add_closed_forms(MetricList *list, const Model *model, Path path, KvType type) {
-    const double per_layer = (double)model_cache_bytes_per_token_layer(model, path, type);
-    const double mha = (double)row_bytes(row_format(ROW_BF16, model_mha_elements(model)));
-    const double gqa8 = (double)row_bytes(row_format(ROW_BF16, model_gqa8_elements(model)));
-    const LayerFlops near = model_layer_flops(model, path, 1024, 1);
-    const LayerFlops far = model_layer_flops(model, path, 1025, 1);
-    metric_add(list, "cache_bytes_per_token", "B",
-               (double)model_cache_bytes_per_token(model, path, type), KIND_EXACT);
+static void add_closed_forms(MetricList *list, const Task *t, const MethodBytes *bytes) {
+    const Model *model = &t->model;
+    const double per_layer = (double)bytes->stored_bytes / (double)t->tokens;
+    const LayerFlops near = model_layer_flops(model, t->path, 1024, 1);
+    const LayerFlops far = model_layer_flops(model, t->path, 1025, 1);
+    metric_add(list, "cache_bytes_per_token", "B", (double)model->layers * per_layer, KIND_EXACT);
     metric_add(list, "cache_bytes_per_token_layer", "B", per_layer, KIND_EXACT);
-    metric_add(list, "ratio_to_mha", "1", mha / per_layer, KIND_EXACT);
-    metric_add(list, "ratio_to_gqa8", "1", gqa8 / per_layer, KIND_EXACT);
+    study_add_ratios(t, bytes, t->tokens, list);
     metric_add(list, "attention_parameters", "1", (double)model_attention_parameters(model),
                KIND_EXACT);
     metric_add(list, "decode_flops_per_cached_token", "flop",
                far.attention + far.latent - near.attention - near.latent, KIND_EXACT);
 }
 
-/* Counts a held cache of `tokens` tokens into the metrics. */
-static Status count_held(Study *study, const Config *config, const Model *model, Path path,
-                         MetricList *list, Error *err) {
-    const CacheShape shape = model_cache_shape(model, path);
-    const size_t tokens = config->bytes.tokens;
+/* Tokens that the cache of an eviction holds; their positions are beside it. */
+static size_t held_tokens(const Task *t, const MethodBytes *bytes) {
+    return t->method.eviction.kind == EVICT_ORACLE ? t->tokens : bytes->kept_tokens;
+}
+
+/* Counts a held cache into the metrics, against what the accountant says. */
+static Status count_held(Study *study, const Task *t, const MethodBytes *bytes, MetricList *list,
+                         Error *err) {
+    const CacheShape shape = model_cache_shape(&t->model, t->path);
+    const CacheParams params = study_cache(t, t->config.cache.type, t->config.cache.block_tokens);
+    const size_t tokens = held_tokens(t, bytes);
     Cache *cache = NULL;
-    TRY(cache_new(&cache, &config->cache, &shape, 1, tokens, err));
-    Status status = fill(study, cache, &shape, &config->sequences, tokens, err);
+    TRY(cache_new(&cache, &params, &shape, 1, tokens, err));
+    Status status = fill(study, cache, &shape, &t->config.sequences, tokens, err);
     if (status == OK) {
         const CacheBytes held = cache_bytes(cache);
-        const size_t expected =
-            tokens * model_cache_bytes_per_token_layer(model, path, config->cache.type);
-        metric_add(list, "held_bytes_per_token_layer", "B",
-                   (double)held.payload_bytes / (double)tokens, KIND_EXACT);
+        const size_t stored = held.payload_bytes + bytes->index_bytes;
+        metric_add(list, "held_bytes_per_token_layer", "B", (double)stored / (double)t->tokens,
+                   KIND_EXACT);
         metric_add(list, "payload_bytes", "B", (double)held.payload_bytes, KIND_EXACT);
+        metric_add(list, "index_bytes", "B", (double)bytes->index_bytes, KIND_EXACT);
         metric_add(list, "block_waste_bytes", "B", (double)held.block_waste_bytes, KIND_EXACT);
         metric_add(list, "table_bytes", "B", (double)held.table_bytes, KIND_EXACT);
         metric_add(list, "resident_bytes", "B", (double)cache_resident_bytes(cache), KIND_MEASURED);
-        if (held.payload_bytes != expected)
-            status = fail(err, ERR_MACHINE, "held %zu bytes where the closed form says %zu",
-                          held.payload_bytes, expected);
+        if (stored != bytes->stored_bytes)
+            status = fail(err, ERR_MACHINE, "held %zu bytes where the closed form says %zu", stored,
+                          bytes->stored_bytes);
     }
     cache_free(cache);
     return status;
@@ -118,16 +121,16 @@ static Status count_held(Study *study, const Config *config, const Model *model,
 
 Status study_bytes_plan(const Study *study, Task *t, Error *err) {
     const Config *c = &t->config;
-    TRY(model_contender(&t->model, &study->model, c->contender, err));
+    TRY(study_contender(&study->model, c->contender, t, err));
     /* expanded and absorbed cache the same rows */
-    t->path = study_path(&t->model, c->decode.path);
-    if (t->path == PATH_EXPANDED) t->path = PATH_ABSORBED;
+    t->path =
+        study_path(&t->model, c->decode.path == PATH_EXPANDED ? PATH_ABSORBED : c->decode.path);
     t->tokens = c->bytes.tokens;
     const size_t block = c->cache.block_tokens;
-    t->memory_bytes = (t->tokens + block - 1) / block * block *
-                      model_cache_bytes_per_token_layer(&t->model, t->path, c->cache.type);
+    TRY(study_fits(t, block, err));
+    t->memory_bytes = study_method_bytes(t, c->cache.type, t->tokens, block).held_bytes;
     t->more_seconds = (double)t->memory_bytes / FILLED_BYTES_S;
-    t->metrics = 11;
+    t->metrics = 12;
     study_name_point(&t->point, PHASE_BYTES, c->contender, &t->model, t->path, c->cache.type, block,
                      t->tokens, 0, 1);
     return OK;
@@ -138,8 +141,10 @@ Status study_bytes_run(Study *study, size_t count, Task *const *tasks, Error *er
         Task *t = tasks[i];
         MetricList list = { .count = 0 };
         Error why;
-        add_closed_forms(&list, &t->model, t->path, t->config.cache.type);
-        if (count_held(study, &t->config, &t->model, t->path, &list, &why) != OK)
+        const MethodBytes bytes =
+            study_method_bytes(t, t->config.cache.type, t->tokens, t->config.cache.block_tokens);
+        add_closed_forms(&list, t, &bytes);
+        if (count_held(study, t, &bytes, &list, &why) != OK)
             TRY(study_put_failed(study, &t->point, &why, err));
         else
             TRY(study_put(study, &t->point, &list, err));

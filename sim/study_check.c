@@ -26,9 +26,13 @@ static Status check_contenders(const ConfigFile *config, const Model *model, Err
     for (size_t p = 0; p < sizeof phases / sizeof *phases; p++)
         for (size_t i = 0; i < config_points(config, phases[p]); i++) {
             Config point;
-            Model contender;
+            Task task;
             config_point(config, phases[p], i, &point);
-            const Status status = model_contender(&contender, model, point.contender, err);
+            Status status = study_contender(model, point.contender, &task, err);
+            if (status == OK) {
+                task.path = study_path(&task.model, point.decode.path);
+                status = study_fits(&task, point.cache.block_tokens, err);
+            }
             if (status != OK) return study_blame(config, "contenders", status, err);
         }
     return OK;
@@ -47,11 +51,16 @@ static Status check_errors(const ConfigFile *config, const Model *model, Error *
     for (size_t i = 0; i < config_points(config, PHASE_ERROR); i++) {
         Config point;
         Recipe recipe;
+        Task task = { .index = i };
+        const Study study = { .config = config, .model = *model };
         config_point(config, PHASE_ERROR, i, &point);
         Status status = study_error_recipe(model, &point, true, &recipe, err);
         if (status != OK) return study_blame(config, "error.contenders", status, err);
         status = study_error_recipe(model, &point, false, &recipe, err);
         if (status != OK) return study_blame(config, "error.shrink", status, err);
+        task.config = point;
+        status = study_error_plan(&study, &task, err);
+        if (status != OK) return study_blame(config, "error.contenders", status, err);
     }
     return OK;
 }

@@ -1,119 +1,141 @@
-/* study_error.c -- the error phase: what is lost on the way from an MHA teacher to each contender,
+/* study_error.c -- the error phase: what is lost on the way from a teacher to each contender,
  * through the contender's own cache and kernels.
  *
- *   teacher (generator's weights) --fp64 reference--> exact y
- *   teacher --convert on calibration text--> contender --cache in its type, kernels--> y^
+ *   teacher --fp64 reference--> exact y                                        (study_teacher.h)
+ *   teacher --convert on calibration text--> contender --cache in its codec, kernels--> y^
+ *           with an eviction: rows of the cache, of which each query sees what is kept
  *
- * The layer may be the model's divided by error.shrink (D, d and MLA's C and R alike; heads stay),
- * which keeps every compression ratio; each point says which layer it was. */
+ * What is scored is what is stored: errors of keys and values are those of rows read back from the
+ * cache. The bytes are the accountant's, held against a count of that cache. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "buffer.h"
 #include "convert.h"
+#include "evict.h"
 #include "layer.h"
 #include "metrics.h"
 #include "study_run.h"
+#include "study_teacher.h"
 
-enum { TEXT_SCORED = 0, TEXT_CALIBRATION = 1 };
-
-/* The teacher and its exact outputs: the same for all contenders of the same size. */
-typedef struct {
-    size_t tokens, calibration_tokens, shrink;
-    Model model;
-    LayerWeights weights;
-    float *x;              /* [tokens, D] scored */
-    Statistics statistics; /* of the calibration text */
-    Spectra spectra;
-    Reference exact;
-} Teacher;
-
-/* What a contender makes of the same text. */
+/* What a contender makes of the scored text. */
 typedef struct {
     Conversion conversion;
+    CacheShape shape;
     Cache *cache;
     Layer *layer;
     float *q, *k, *v;       /* projected: queries, rows to cache */
     float *rows_k, *rows_v; /* decoded from the cache */
-    float *keys;            /* [tokens, H, key_dim] per head, after RoPE */
-    float *k_pre, *v_back;  /* [tokens, H, d] in the teacher's terms */
-    float *out, *y;
+    float *keys, *values;   /* [tokens, H, ..] per head, keys after RoPE */
+    float *k_back, *v_back; /* in the teacher's terms */
+    float *out, *y;         /* of the queries */
+    unsigned char *kept;    /* what an eviction leaves to each query */
     size_t *positions;
 } Student;
 
-/* The teacher's shape: MHA of the model's heads and widths, no biases, no query and key norms. */
-static Status teacher_model(const Model *base, Model *out, Error *err) {
-    TRY(model_contender(out, base, "mha", err));
-    out->attention_bias = out->output_bias = out->qk_norm = false;
-    return OK;
-}
+/* ---- what a point is ---- */
 
 Status study_error_recipe(const Model *base, const Config *point, bool true_size, Recipe *recipe,
                           Error *err) {
+    Method method;
     Model teacher;
-    TRY(teacher_model(base, &teacher, err));
-    TRY(recipe_parse(recipe, point->error.contender, &teacher, err));
-    return true_size ? OK : recipe_divide(recipe, point->error.shrink, err);
+    TRY(method_parse(&method, point->error.contender, err));
+    TRY(teacher_model(base, point, true, &teacher, err));
+    TRY(recipe_parse(recipe, method.conversion, &teacher, err));
+    if (true_size || tensors_given(&point->tensors)) return OK;
+    return recipe_divide(recipe, point->error.shrink, err);
 }
 
-static void teacher_free(Teacher *t) {
-    weights_free(&t->weights);
-    reference_free(&t->exact);
-    buffer_free(t->x);
-    statistics_free(&t->statistics);
-    spectra_free(&t->spectra);
-    *t = (Teacher){ 0 };
+/* Bytes that teacher, statistics and student hold together: doubles of the reference and moments of
+ * keys and values above all. */
+static size_t held_bytes(const Model *teacher, const Task *t) {
+    const Config *c = &t->config;
+    const Model *m = &t->model;
+    const size_t tokens = c->error.tokens;
+    const size_t wide = teacher->kv_heads * (teacher->key_dim + teacher->value_dim);
+    const size_t head = m->heads * (m->key_dim + m->value_dim);
+    const bool fits = m->kind == ATTENTION_MLA || t->method.conversion[0] == 'l';
+    const size_t exact = tokens * 2 * wide * sizeof(double);
+    const size_t texts = (tokens + c->error.calibration_tokens) * teacher->hidden * sizeof(float);
+    const size_t student = 5 * tokens * head * sizeof(float);
+    const size_t fitting = (fits ? 3 : 1) * wide * wide * sizeof(double);
+    return exact + texts + student + fitting + weights_bytes(teacher) + 2 * weights_bytes(m);
 }
 
-/* Statistics of the calibration text, which is not kept. */
-static Status calibrate(const SequencesParams *params, Teacher *t, Error *err) {
-    const size_t hidden = t->model.hidden;
-    float *text = NULL;
-    TRY(statistics_new(&t->statistics, &t->model, true, err));
-    TRY(BUFFER(&text, t->calibration_tokens * hidden, "hidden states", err));
-    const Status status =
-        sequences_hidden(params, TEXT_CALIBRATION, t->calibration_tokens, hidden, text, err);
-    if (status == OK)
-        statistics_add(&t->statistics, &t->model, &t->weights, t->calibration_tokens, text);
-    buffer_free(text);
-    statistics_finish(&t->statistics);
-    return status;
+/* Seconds of a point, about: projections, moments of the calibration text, what it is fitted by,
+ * and the attention of the queries. A run corrects them as it goes. */
+static double about_seconds(const Model *teacher, const Task *t) {
+    static const double product_flops = 4e10, moment_flops = 2e10, attend_flops = 2e9;
+    const Config *c = &t->config;
+    const double tokens = c->error.tokens;
+    const double queries =
+        c->error.queries && c->error.queries < tokens ? c->error.queries : tokens;
+    const double wide = (double)(teacher->kv_heads * (teacher->key_dim + teacher->value_dim));
+    const double heads = (double)teacher->heads;
+    const bool fits = t->model.kind == ATTENTION_MLA;
+    const double projected = 2 * tokens * (double)teacher->hidden * wide / product_flops;
+    const double fitted = fits ? 6 * wide * wide * 600 / moment_flops : 0;
+    return 0.2 + 2 * projected + fitted +
+           4 * heads * queries * tokens * (double)(teacher->key_dim) / attend_flops;
 }
 
-static Status teacher_new(const Study *study, const Config *config, Teacher *t, Error *err) {
-    const SequencesParams *params = &config->sequences;
-    *t = (Teacher){ .tokens = config->error.tokens,
-                    .calibration_tokens = config->error.calibration_tokens,
-                    .shrink = config->error.shrink };
-    TRY(teacher_model(&study->model, &t->model, err));
-    TRY(model_divide(&t->model, t->shrink, err));
-    TRY(BUFFER(&t->x, t->tokens * t->model.hidden, "hidden states", err));
-    TRY(sequences_hidden(params, TEXT_SCORED, t->tokens, t->model.hidden, t->x, err));
-    TRY(sequences_weights(params, &t->model, t->tokens, &t->weights, err));
-    TRY(calibrate(params, t, err));
-    return reference_run(&t->exact, &t->model, &t->weights, t->tokens, t->x, err);
+static void name_point(const Model *true_size, Task *t) {
+    const Config *c = &t->config;
+    study_name_point(&t->point, PHASE_ERROR, c->error.contender, &t->model, t->path, c->error.type,
+                     c->cache.block_tokens, c->error.tokens, 0, 1);
+    study_label(c->error.contender, true_size, t->point.label, sizeof t->point.label);
+    if (c->error.shrink > 1 && !tensors_given(&c->tensors)) {
+        const size_t used = strlen(t->point.layer);
+        snprintf(t->point.layer + used, sizeof t->point.layer - used, " (true size / %u)",
+                 c->error.shrink);
+    }
+    if (tensors_given(&c->tensors)) {
+        const size_t used = strlen(t->point.key);
+        snprintf(t->point.key + used, sizeof t->point.key - used, "/layer=%u", c->error.layer);
+    }
 }
 
-/* Is this the teacher that a point needs? */
-static bool teacher_fits(const Teacher *t, const Config *config) {
-    return t->x && t->tokens == config->error.tokens && t->shrink == config->error.shrink &&
-           t->calibration_tokens == config->error.calibration_tokens;
+Status study_error_plan(const Study *study, Task *t, Error *err) {
+    const Config *c = &t->config;
+    Recipe recipe, true_size;
+    Model teacher;
+    TRY(method_parse(&t->method, c->error.contender, err));
+    TRY(study_error_recipe(&study->model, c, true, &true_size, err));
+    TRY(study_error_recipe(&study->model, c, false, &recipe, err));
+    TRY(teacher_model(&study->model, c, false, &teacher, err));
+    t->model = recipe.model;
+    t->coded = strchr(c->error.contender, '*') != NULL;
+    t->path = study_path(&t->model, PATH_ABSORBED);
+    TRY(study_fits(t, c->cache.block_tokens, err));
+    name_point(&true_size.model, t);
+    t->tokens = c->error.tokens;
+    t->memory_bytes = held_bytes(&teacher, t);
+    t->seconds = about_seconds(&teacher, t);
+    t->metrics = 32;
+    return OK;
 }
 
-static Status student_alloc(Student *s, const Model *m, Path path, size_t tokens, Error *err) {
-    const CacheShape shape = model_cache_shape(m, path);
-    const size_t row_k = tokens * shape.kv_heads * shape.key_dim;
-    const size_t row_v = tokens * shape.kv_heads * shape.value_dim;
+/* ---- the student ---- */
+
+static Status student_alloc(Student *s, const Teacher *t, bool evicts, Error *err) {
+    const Model *m = &s->conversion.model;
+    const size_t tokens = t->tokens, queries = t->exact.queries;
+    const size_t row_k = tokens * s->shape.kv_heads * s->shape.key_dim;
+    const size_t row_v = s->shape.shared ? 0 : tokens * s->shape.kv_heads * s->shape.value_dim;
     TRY(BUFFER(&s->q, tokens * m->heads * m->key_dim, "queries", err));
     TRY(BUFFER(&s->k, row_k, "keys", err));
     TRY(BUFFER(&s->v, row_v, "values", err));
     TRY(BUFFER(&s->rows_k, row_k, "cached keys", err));
     TRY(BUFFER(&s->rows_v, row_v, "cached values", err));
     TRY(BUFFER(&s->keys, tokens * m->heads * m->key_dim, "keys by head", err));
-    TRY(BUFFER(&s->k_pre, tokens * m->heads * m->value_dim, "keys by head", err));
-    TRY(BUFFER(&s->v_back, tokens * m->heads * m->value_dim, "values by head", err));
-    TRY(BUFFER(&s->out, tokens * m->heads * m->value_dim, "outputs", err));
-    TRY(BUFFER(&s->y, tokens * m->hidden, "outputs", err));
+    TRY(BUFFER(&s->values, evicts ? tokens * m->heads * m->value_dim : 0, "values by head", err));
+    TRY(BUFFER(&s->k_back, tokens * t->exact.kv_heads * t->exact.key_dim, "keys", err));
+    TRY(BUFFER(&s->v_back, tokens * t->exact.kv_heads * t->exact.value_dim, "values", err));
+    TRY(BUFFER(&s->out, queries * m->heads * m->value_dim, "outputs", err));
+    TRY(BUFFER(&s->y, queries * m->hidden, "outputs", err));
+    TRY(BUFFER(&s->kept, evicts ? s->shape.kv_heads * queries * ((tokens + 7) / 8) : 0,
+               "kept tokens", err));
     TRY(BUFFER(&s->positions, tokens, "positions", err));
     for (size_t i = 0; i < tokens; i++) s->positions[i] = i;
     return OK;
@@ -123,149 +145,223 @@ static void student_free(Student *s) {
     convert_free(&s->conversion);
     if (s->layer) layer_free(s->layer);
     if (s->cache) cache_free(s->cache);
-    float *const buffers[] = { s->q,    s->k,     s->v,      s->rows_k, s->rows_v,
-                               s->keys, s->k_pre, s->v_back, s->out,    s->y };
+    float *const buffers[] = { s->q,      s->k,      s->v,      s->rows_k, s->rows_v, s->keys,
+                               s->values, s->k_back, s->v_back, s->out,    s->y };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) buffer_free(buffers[i]);
+    buffer_free(s->kept);
     buffer_free(s->positions);
 }
 
-/* The contender's layer over the scored text, through its cache. */
-static Status student_run(const Study *study, Student *s, Path path, const Teacher *t, Error *err) {
+static Status convert(const Study *study, const Task *task, Teacher *t, Conversion *out,
+                      Error *err) {
+    const ConvertSource source = { .layer = &t->model,
+                                   .weights = t->weights,
+                                   .statistics = t->calibrated ? &t->statistics : NULL,
+                                   .spectra = &t->spectra,
+                                   .context = t->tokens,
+                                   .seed = task->config.seed };
+    Recipe recipe;
+    TRY(study_error_recipe(&study->model, &task->config, false, &recipe, err));
+    recipe.model.hidden = t->model.hidden;
+    if (t->model.qk_norm && recipe.kind != RECIPE_COPY && recipe.kind != RECIPE_POOL)
+        return fail(err, ERR_INPUT,
+                    "%s: norms of key heads stand between this layer's weights and its keys",
+                    recipe.name);
+    if (!t->projects && recipe.kind == RECIPE_WEIGHTS)
+        return fail(err, ERR_INPUT, "%s: keys and values are given without weights", recipe.name);
+    recipe.model.attention_bias = t->model.attention_bias;
+    recipe.model.output_bias = t->model.output_bias;
+    return convert_layer(out, &recipe, &source, err);
+}
+
+static Status student_new(const Study *study, const Task *task, Teacher *t, Student *s,
+                          Error *err) {
+    enum { PROJECTED = 256 }; /* tokens that a layer projects at a time */
+    const Config *config = &task->config;
+    *s = (Student){ .conversion = { .loss = NAN } };
+    TRY(convert(study, task, t, &s->conversion, err));
+    s->shape = model_cache_shape(&s->conversion.model, task->path);
+    const CacheParams params = study_cache(task, config->error.type, config->cache.block_tokens);
+    TRY(cache_new(&s->cache, &params, &s->shape, 1, t->tokens, err));
+    const LayerParams layer = { .model = &s->conversion.model,
+                                .weights = &s->conversion.weights,
+                                .path = task->path,
+                                .kernels = &study->kernels,
+                                .threads = study->threads,
+                                .expand_tokens = config->expand_tokens };
+    const size_t least = t->tokens < PROJECTED ? t->tokens : PROJECTED;
+    const size_t rows = t->exact.queries > least ? t->exact.queries : least;
+    TRY(layer_new(&s->layer, &layer, rows, t->tokens, err));
+    return student_alloc(s, t, task->method.eviction.kind != EVICT_NONE, err);
+}
+
+/* The queries over what an eviction keeps, by rows as they were read back. */
+static Status attend_kept(const Study *study, const Task *task, const Teacher *t, Student *s,
+                          Error *err) {
     const Model *m = &s->conversion.model;
-    const CacheShape shape = model_cache_shape(m, path);
+    convert_values(&s->conversion, t->tokens, s->rows_k, s->rows_v, s->values);
+    const EvictionText text = { .tokens = t->tokens,
+                                .queries = t->exact.queries,
+                                .heads = m->heads,
+                                .kept_heads = s->shape.kv_heads,
+                                .key_dim = m->key_dim,
+                                .value_dim = m->value_dim,
+                                .scale = model_softmax_scale(m),
+                                .q = s->q,
+                                .k = s->keys,
+                                .v = s->values };
+    return evict_run(&task->method.eviction, &text, &study->kernels, s->kept, s->out, err);
+}
+
+/* The contender's layer over the scored text, through its cache. */
+static Status student_run(const Study *study, const Task *task, const Teacher *t, Student *s,
+                          Error *err) {
+    const Model *m = &s->conversion.model;
+    const size_t queries = t->exact.queries, first = t->tokens - queries;
     size_t sequence;
     TRY(cache_open(s->cache, &sequence, err));
     layer_project(s->layer, t->tokens, s->positions, t->x, s->q, s->k, s->v);
     TRY(cache_append(s->cache, &study->kernels, study->threads, sequence, t->tokens, s->k,
-                     shape.shared ? NULL : s->v, err));
-    const LayerBatch batch = { 1, &sequence, &t->tokens };
-    layer_attend(s->layer, s->cache, &batch, s->q, s->out);
-    layer_output(s->layer, t->tokens, s->out, s->y);
+                     s->shape.shared ? NULL : s->v, err));
     cache_read(s->cache, &study->kernels, sequence, 0, t->tokens, s->rows_k,
-               shape.shared ? NULL : s->rows_v);
+               s->shape.shared ? NULL : s->rows_v);
     TRY(convert_keys(&s->conversion, t->tokens, s->rows_k, s->keys, err));
-    return convert_back(&s->conversion, t->tokens, s->rows_k, s->rows_v, s->k_pre, s->v_back, err);
+    if (task->method.eviction.kind != EVICT_NONE) {
+        TRY(attend_kept(study, task, t, s, err));
+    } else {
+        const LayerBatch batch = { 1, &sequence, &queries };
+        layer_attend(s->layer, s->cache, &batch, s->q + first * m->heads * m->key_dim, s->out);
+    }
+    layer_output(s->layer, queries, s->out, s->y);
+    return convert_back(&s->conversion, t->tokens, s->rows_k, s->rows_v, s->k_back, s->v_back, err);
 }
 
-static Status student_new(const Study *study, const Config *config, const Model *model, Path path,
-                          Teacher *t, Student *s, Error *err) {
-    *s = (Student){ 0 };
-    const ConvertSource source = { .layer = &t->model,
-                                   .weights = &t->weights,
-                                   .statistics = &t->statistics,
-                                   .spectra = &t->spectra,
-                                   .context = t->tokens,
-                                   .seed = config->seed };
-    Recipe recipe;
-    TRY(study_error_recipe(&study->model, config, false, &recipe, err));
-    TRY(convert_layer(&s->conversion, &recipe, &source, err));
-    const CacheShape shape = model_cache_shape(model, path);
-    const CacheParams params = { .type = config->error.type,
-                                 .block_tokens = config->cache.block_tokens };
-    TRY(cache_new(&s->cache, &params, &shape, 1, t->tokens, err));
-    const LayerParams layer = { .model = &s->conversion.model,
-                                .weights = &s->conversion.weights,
-                                .path = path,
-                                .kernels = &study->kernels,
-                                .threads = study->threads,
-                                .expand_tokens = config->expand_tokens };
-    TRY(layer_new(&s->layer, &layer, t->tokens, t->tokens, err));
-    return student_alloc(s, model, path, t->tokens, err);
+/* ---- scores ---- */
+
+/* A relative error, and what it is a ratio of, so that layers can be pooled. */
+static void add_relative(MetricList *list, const char *name, double value, double difference,
+                         double size) {
+    char part[48];
+    metric_add(list, name, "1", value, KIND_MEASURED);
+    snprintf(part, sizeof part, "%s_difference", name);
+    metric_add(list, part, "1", difference, KIND_MEASURED);
+    snprintf(part, sizeof part, "%s_size", name);
+    metric_add(list, part, "1", size, KIND_MEASURED);
 }
 
-static void add_errors(MetricList *list, const ErrorMetrics *e) {
+static void add_errors(MetricList *list, const Teacher *t, const ErrorSums *sums) {
+    const ErrorMetrics e = metrics_of(sums);
+    if (t->asks && t->projects)
+        add_relative(list, "y_rel", e.y_rel, sums->y.difference, sums->y.size);
+    if (t->asks) add_relative(list, "out_rel", e.out_rel, sums->out.difference, sums->out.size);
+    add_relative(list, "k_rel", e.k_rel, sums->k.difference, sums->k.size);
+    add_relative(list, "v_rel", e.v_rel, sums->v.difference, sums->v.size);
+    if (!t->asks) return;
+    add_relative(list, "logit_rel", e.logit_rel, sums->logits.difference, sums->logits.size);
     const struct {
         const char *name;
         double value;
-    } rows[] = { { "y_rel", e->y_rel },         { "out_rel", e->out_rel },
-                 { "k_rel", e->k_rel },         { "v_rel", e->v_rel },
-                 { "logit_rel", e->logit_rel }, { "attn_kl", e->attn_kl },
-                 { "attn_tv", e->attn_tv },     { "out_cos", e->out_cos },
-                 { "cos_diff", e->cos_diff },   { "max_abs", e->max_abs },
-                 { "p99_abs", e->p99_abs } };
+    } rows[] = { { "attn_kl", e.attn_kl },   { "attn_tv", e.attn_tv }, { "out_cos", e.out_cos },
+                 { "cos_diff", e.cos_diff }, { "max_abs", e.max_abs }, { "p99_abs", e.p99_abs } };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         metric_add(list, rows[i].name, "1", rows[i].value, KIND_MEASURED);
 }
 
-/* Scores one contender against the teacher. */
-static Status score(const Study *study, const Config *config, const Model *model, Path path,
-                    Teacher *t, MetricList *list, Error *err) {
+static Status score(const Teacher *t, const Student *s, bool evicts, MetricList *list, Error *err) {
+    const Model *m = &s->conversion.model;
+    const size_t first = t->tokens - t->exact.queries;
+    const Approximation approx = { .k_pre = s->k_back,
+                                   .v = s->v_back,
+                                   .out = s->out,
+                                   .y = s->y,
+                                   .q_rot = s->q + first * m->heads * m->key_dim,
+                                   .k_rot = s->keys,
+                                   .key_dim = m->key_dim,
+                                   .scale = model_softmax_scale(m),
+                                   .kept = evicts ? s->kept : NULL,
+                                   .kept_heads = s->shape.kv_heads };
+    ErrorSums sums = { .max_abs = 0 };
+    TRY(metrics_add(&sums, &t->exact, &approx, err));
+    add_errors(list, t, &sums);
+    metrics_free(&sums);
+    return OK;
+}
+
+/* How far a conversion was pressed, and what it found. */
+static void add_conversion(MetricList *list, const Conversion *c) {
+    const Recipe *r = &c->recipe;
+    if (!isnan(c->loss)) metric_add(list, "fitted_loss", "1", c->loss, KIND_EXACT);
+    if (c->model.kv_lora_rank)
+        metric_add(list, "latent_rank", "1", (double)c->model.kv_lora_rank, KIND_EXACT);
+    if (!isnan(r->gamma)) metric_add(list, "gamma", "1", r->gamma, KIND_EXACT);
+    if (r->key_rank) metric_add(list, "key_rank", "1", (double)r->key_rank, KIND_EXACT);
+    if (r->value_rank) metric_add(list, "value_rank", "1", (double)r->value_rank, KIND_EXACT);
+}
+
+/* The bytes of the rows that attention met, counted where they lie; of an eviction, the bytes of a
+ * cache of as many tokens as it keeps. */
+static Status count_held(const Study *study, const Task *task, const Student *s,
+                         const MethodBytes *bytes, size_t *held, Error *err) {
+    const EvictionKind kind = task->method.eviction.kind;
+    if (kind == EVICT_NONE || kind == EVICT_ORACLE) {
+        *held = cache_bytes(s->cache).payload_bytes;
+        return OK;
+    }
+    const CacheParams params =
+        study_cache(task, task->config.error.type, task->config.cache.block_tokens);
+    Cache *cache = NULL;
+    size_t sequence;
+    TRY(cache_new(&cache, &params, &s->shape, 1, bytes->kept_tokens, err));
+    Status status = cache_open(cache, &sequence, err);
+    if (status == OK)
+        status = cache_append(cache, &study->kernels, study->threads, sequence, bytes->kept_tokens,
+                              s->rows_k, s->shape.shared ? NULL : s->rows_v, err);
+    *held = cache_bytes(cache).payload_bytes + bytes->index_bytes;
+    cache_free(cache);
+    return status;
+}
+
+static Status add_bytes(const Study *study, const Task *task, const Teacher *t, const Student *s,
+                        MetricList *list, Error *err) {
+    const MethodBytes b = study_method_bytes(task, task->config.error.type, t->tokens,
+                                             task->config.cache.block_tokens);
+    size_t held = 0;
+    TRY(count_held(study, task, s, &b, &held, err));
+    study_add_ratios(task, &b, t->tokens, list);
+    metric_add(list, "cache_bytes_per_token_layer", "B", (double)b.stored_bytes / (double)t->tokens,
+               KIND_EXACT);
+    metric_add(list, "stored_bytes", "B", (double)b.stored_bytes, KIND_EXACT);
+    metric_add(list, "held_bytes", "B", (double)held, KIND_EXACT);
+    metric_add(list, "cache_elements", "1", (double)model_cache_elements(&task->model, task->path),
+               KIND_EXACT);
+    if (held == b.stored_bytes) return OK;
+    return fail(err, ERR_MACHINE, "held %zu bytes where the accountant says %zu", held,
+                b.stored_bytes);
+}
+
+static Status measure(const Study *study, const Task *task, Teacher *t, MetricList *list,
+                      Error *err) {
     Student s;
-    Status status = student_new(study, config, model, path, t, &s, err);
-    if (status == OK) status = student_run(study, &s, path, t, err);
-    if (status == OK) {
-        const Approximation approx = { .k_pre = s.k_pre,
-                                       .v = s.v_back,
-                                       .out = s.out,
-                                       .y = s.y,
-                                       .q_rot = s.q,
-                                       .k_rot = s.keys,
-                                       .key_dim = model->key_dim,
-                                       .scale = model_softmax_scale(model) };
-        ErrorMetrics errors;
-        status = metrics_compute(&errors, &t->exact, &approx, err);
-        if (status == OK) add_errors(list, &errors);
-    }
-    if (status == OK) {
-        const double bytes =
-            (double)model_cache_bytes_per_token_layer(model, path, config->error.type);
-        const double mha = (double)row_bytes(row_format(ROW_BF16, model_mha_elements(model)));
-        metric_add(list, "ratio_to_mha", "1", mha / bytes, KIND_EXACT);
-        metric_add(list, "cache_elements", "1", (double)model_cache_elements(model, path),
-                   KIND_EXACT);
-    }
+    Status status = student_new(study, task, t, &s, err);
+    if (status == OK) status = student_run(study, task, t, &s, err);
+    if (status == OK) status = score(t, &s, task->method.eviction.kind != EVICT_NONE, list, err);
+    if (status == OK) status = add_bytes(study, task, t, &s, list, err);
+    if (status == OK) add_conversion(list, &s.conversion);
     student_free(&s);
     return status;
 }
 
-/* Bytes that teacher, text and student hold together: doubles of the reference above all. */
-static size_t held_bytes(const Model *m, const Config *c) {
-    const size_t head = m->heads * (m->key_dim + m->value_dim);
-    const size_t teacher = c->error.tokens * (3 * head + m->hidden) * sizeof(double);
-    const size_t texts =
-        (c->error.tokens + c->error.calibration_tokens) * m->hidden * sizeof(float);
-    const size_t student = 5 * c->error.tokens * head * sizeof(float);
-    const size_t fitting = m->kind == ATTENTION_MLA
-                               ? 4 * c->error.calibration_tokens * head * sizeof(double) +
-                                     4 * head * head * sizeof(double)
-                               : 0;
-    return teacher + texts + student + fitting + 3 * weights_bytes(m);
-}
+/* ---- the phase ---- */
 
-/* Seconds of a point, about: its share of the teacher (projections and attention in fp64, which all
- * contenders of a group use), then its own fit. The rates are those of a core of a present machine;
- * a run corrects them as it goes. */
-static double about_seconds(const Model *m, const Config *c, size_t group) {
-    static const double setup_s = 0.6, product_flops = 6e9, attend_flops = 0.7e9, fit_flops = 4e9;
-    const LayerFlops flops = model_layer_flops(m, PATH_MATERIALISED, 0, c->error.tokens);
-    const double teacher = setup_s + (flops.projection + flops.latent) / product_flops +
-                           flops.attention / attend_flops;
-    const double width = (double)(m->heads * (m->key_dim + m->value_dim));
-    const double fit = m->kind == ATTENTION_MLA ? width * width * width / fit_flops : 0;
-    return teacher / (double)group + 0.2 * teacher + fit;
-}
-
-/* The contender at the error layer's size, named by its true one. */
-Status study_error_plan(const Study *study, Task *t, Error *err) {
-    const Config *c = &t->config;
-    Recipe recipe, true_size;
-    TRY(study_error_recipe(&study->model, c, true, &true_size, err));
-    TRY(study_error_recipe(&study->model, c, false, &recipe, err));
-    t->model = recipe.model;
-    t->path = study_path(&t->model, PATH_ABSORBED);
-    study_name_point(&t->point, PHASE_ERROR, c->error.contender, &t->model, t->path, c->error.type,
-                     c->cache.block_tokens, c->error.tokens, 0, 1);
-    model_label(&true_size.model, t->point.label, sizeof t->point.label);
-    if (c->error.shrink > 1) {
-        const size_t used = strlen(t->point.layer);
-        snprintf(t->point.layer + used, sizeof t->point.layer - used, " (true size / %u)",
-                 c->error.shrink);
+/* Does a contender of the study need the moments of hidden states, which are wide? */
+static bool whitens(const Study *study) {
+    static const char whitened[] = "lowrank-whitened";
+    for (size_t i = 0; i < config_points(study->config, PHASE_ERROR); i++) {
+        Config c;
+        config_point(study->config, PHASE_ERROR, i, &c);
+        if (strncmp(c.error.contender, whitened, strlen(whitened)) == 0) return true;
     }
-    t->tokens = c->error.tokens;
-    t->memory_bytes = held_bytes(&t->model, c);
-    t->metrics = 13;
-    t->seconds = about_seconds(&t->model, c, config_group_points(study->config, PHASE_ERROR));
-    return OK;
+    return false;
 }
 
 /* The teacher that a point needs: the one kept from the point before, or a new one. */
@@ -275,7 +371,7 @@ static Status find_teacher(Study *study, const Config *config, Teacher **teacher
     study->kept[PHASE_ERROR] = *teacher = t;
     if (teacher_fits(t, config)) return OK;
     teacher_free(t);
-    const Status status = teacher_new(study, config, t, err);
+    const Status status = teacher_new(t, &study->model, config, whitens(study), err);
     if (status != OK) teacher_free(t);
     return status;
 }
@@ -285,7 +381,7 @@ static Status run_point(Study *study, Task *t, Error *err) {
     Teacher *teacher = NULL;
     Error why;
     Status made = find_teacher(study, &t->config, &teacher, &why);
-    if (made == OK) made = score(study, &t->config, &t->model, t->path, teacher, &list, &why);
+    if (made == OK) made = measure(study, t, teacher, &list, &why);
     if (made != OK) return study_put_failed(study, &t->point, &why, err);
     return study_put(study, &t->point, &list, err);
 }

@@ -3,6 +3,7 @@
  * and queries come from the direct generator: one piece of PIECE_TOKENS tokens, appended again and
  * again (timing does not depend on which text it is). */
 #include <math.h>
+#include <stdio.h>
 
 #include "buffer.h"
 #include "layer.h"
@@ -16,9 +17,9 @@ static const double FILLED_BYTES_S = 2e9;
 
 /* What is called: what a point's name says, and what follows from it. */
 typedef struct {
-    size_t context, query_tokens, sequences;
-    size_t copies; /* sequence sets held, for a cold cache */
-    Cost cost;     /* the least that a call computes and moves: closed forms */
+    size_t context, query_tokens, sequences; /* context: tokens that the cache holds */
+    size_t copies;                           /* sequence sets held, for a cold cache */
+    Cost cost; /* the least that a call computes and moves: closed forms */
 } Call;
 
 /* A task made ready to be timed. */
@@ -34,29 +35,41 @@ typedef struct {
 } Ready;
 
 static size_t latent_weights(const Model *m) {
-    return m->kind == ATTENTION_MLA ? m->heads * (m->nope_dim + m->value_dim) * m->kv_lora_rank : 0;
+    return m->kind == ATTENTION_MLA
+               ? model_up_heads(m) * (m->nope_dim + m->value_dim) * m->kv_lora_rank
+               : 0;
 }
 
 static Cost call_cost(const Task *t, const Call *call) {
     const Model *m = &t->model;
     const LayerFlops flops = model_layer_flops(m, t->path, call->context, call->query_tokens);
-    const size_t row = model_cache_bytes_per_token_layer(m, t->path, t->config.cache.type);
+    const size_t read =
+        study_method_bytes(t, t->config.cache.type, t->point.context_tokens + call->query_tokens,
+                           t->config.cache.block_tokens)
+            .read_bytes;
     const bool folds = m->kind == ATTENTION_MLA && t->path != PATH_MATERIALISED;
     const double sequences = (double)call->sequences;
     Cost cost;
     cost.flops = sequences * (flops.attention + (folds ? flops.latent : 0));
-    cost.bytes = sequences * (double)(call->context + call->query_tokens) * (double)row +
+    cost.bytes = sequences * (double)read +
                  sequences * (double)call->query_tokens * (double)m->heads *
                      (double)(m->key_dim + m->value_dim) * sizeof(float) +
                  (folds ? (double)latent_weights(m) * sizeof(float) : 0);
     return cost;
 }
 
-/* Bytes of the rows of all sequences of a call, in whole blocks. */
+/* Bytes that the cache of all sequences of a call holds. */
 static size_t set_bytes(const Task *t, const Call *call) {
-    const size_t row = model_cache_bytes_per_token_layer(&t->model, t->path, t->config.cache.type);
-    const size_t tokens = call->context + call->query_tokens, block = t->config.cache.block_tokens;
-    return call->sequences * ((tokens + block - 1) / block * block) * row;
+    const MethodBytes b =
+        study_method_bytes(t, t->config.cache.type, t->point.context_tokens + call->query_tokens,
+                           t->config.cache.block_tokens);
+    return call->sequences * b.held_bytes;
+}
+
+/* Tokens of a context that an eviction leaves in the cache. */
+static size_t held_context(const Task *t) {
+    const size_t context = t->point.context_tokens;
+    return context ? eviction_kept(&t->method.eviction, context) : 0;
 }
 
 /* Decode alone rotates over a cold cache: a prompt of its own is never cached before. */
@@ -65,7 +78,7 @@ static bool is_cold(const Task *t, const Call *call) {
 }
 
 static Call call_of(const Study *study, const Task *t) {
-    Call call = { .context = t->point.context_tokens,
+    Call call = { .context = held_context(t),
                   .query_tokens = t->point.query_tokens,
                   .sequences = t->point.sequences,
                   .copies = 1 };
@@ -98,12 +111,23 @@ static double roofline_ns(const Study *study, const Task *t, const Call *call) {
 }
 
 /* What the point takes, once it has its name. */
+/* Points of evictions that have no kernel of their own to time. */
+static void leave_out_untimed(Task *t) {
+    const EvictionKind kind = t->method.eviction.kind;
+    if (kind == EVICT_NONE || (kind != EVICT_ORACLE && t->point.context_tokens)) return;
+    t->point.status = POINT_LEFT_OUT;
+    snprintf(t->point.message, sizeof t->point.message, "nothing to time: %s",
+             kind == EVICT_ORACLE ? "no cache knows what the oracle knows"
+                                  : "tokens are evicted after the prompt");
+}
+
 static void size_task(const Study *study, Task *t) {
+    leave_out_untimed(t);
     const Call call = call_of(study, t);
     const size_t held = call.copies * set_bytes(t, &call);
     t->tokens = call.context + call.query_tokens;
     t->memory_bytes = held + workspace_bytes(t, &call);
-    t->metrics = 11;
+    t->metrics = 12;
     t->samples = t->config.measure.min_samples;
     t->more_seconds = (double)held / FILLED_BYTES_S;
     if (study->peaks.fma_f32_gflops > 0)
@@ -112,8 +136,9 @@ static void size_task(const Study *study, Task *t) {
 
 Status study_decode_plan(const Study *study, Task *t, Error *err) {
     const Config *c = &t->config;
-    TRY(model_contender(&t->model, &study->model, c->contender, err));
+    TRY(study_contender(&study->model, c->contender, t, err));
     t->path = study_path(&t->model, c->decode.path);
+    TRY(study_fits(t, c->cache.block_tokens, err));
     study_name_point(&t->point, PHASE_DECODE, c->contender, &t->model, t->path, c->cache.type,
                      c->cache.block_tokens, c->decode.context, c->decode.query_tokens,
                      c->decode.sequences);
@@ -123,8 +148,9 @@ Status study_decode_plan(const Study *study, Task *t, Error *err) {
 
 Status study_prefill_plan(const Study *study, Task *t, Error *err) {
     const Config *c = &t->config;
-    TRY(model_contender(&t->model, &study->model, c->contender, err));
+    TRY(study_contender(&study->model, c->contender, t, err));
     t->path = study_path(&t->model, c->prefill.path);
+    TRY(study_fits(t, c->cache.block_tokens, err));
     study_name_point(&t->point, PHASE_PREFILL, c->contender, &t->model, t->path, c->cache.type,
                      c->cache.block_tokens, 0, c->prefill.tokens, c->prefill.sequences);
     size_task(study, t);
@@ -190,7 +216,8 @@ static Status prepare(const Study *study, const Task *t, void *ready, Error *err
     const CacheShape shape = model_cache_shape(&t->model, t->path);
     const size_t sets = r->call.copies * r->call.sequences;
     const size_t queries = r->call.sequences * r->call.query_tokens;
-    TRY(cache_new(&r->cache, &t->config.cache, &shape, sets, t->tokens, err));
+    const CacheParams params = study_cache(t, t->config.cache.type, t->config.cache.block_tokens);
+    TRY(cache_new(&r->cache, &params, &shape, sets, t->tokens, err));
     TRY(BUFFER(&r->sequence, sets, "sequence numbers", err));
     TRY(BUFFER(&r->tokens, r->call.sequences, "query tokens", err));
     for (size_t i = 0; i < r->call.sequences; i++) r->tokens[i] = r->call.query_tokens;
@@ -228,7 +255,9 @@ static void score(const Study *study, const Task *t, const Measurement *m, Metri
     const Model *model = &t->model;
     const Call call = call_of(study, t);
     const double roofline = roofline_ns(study, t, &call), ns = m->median_ns;
-    const double mha = (double)row_bytes(row_format(ROW_BF16, model_mha_elements(model)));
+    const size_t tokens = t->point.context_tokens + call.query_tokens;
+    const MethodBytes bytes =
+        study_method_bytes(t, t->config.cache.type, tokens, t->config.cache.block_tokens);
     metric_add_samples(list, "attention_ns", "ns", m);
     metric_add(list, "attention_min_ns", "ns", m->min_ns, KIND_MEASURED);
     metric_add(list, "flops", "flop", call.cost.flops, KIND_EXACT);
@@ -237,10 +266,7 @@ static void score(const Study *study, const Task *t, const Measurement *m, Metri
     metric_add(list, "gbytes_s", "GB/s", call.cost.bytes / ns, KIND_MEASURED);
     metric_add(list, "roofline_ns", "ns", roofline, KIND_MODELLED);
     metric_add(list, "roofline_fraction", "1", roofline / ns, KIND_MEASURED);
-    metric_add(list, "ratio_to_mha", "1",
-               mha /
-                   (double)model_cache_bytes_per_token_layer(model, t->path, t->config.cache.type),
-               KIND_EXACT);
+    study_add_ratios(t, &bytes, tokens, list);
     metric_add(list, "cache_sets", "1", (double)call.copies, KIND_EXACT);
     if (model->kind == ATTENTION_MLA && call.context)
         metric_add(list, "crossover_query_tokens", "1", model_path_crossover(model, call.context),

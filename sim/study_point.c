@@ -1,4 +1,6 @@
 /* study_point.c -- how a point of a study is named, scored, stored and told of. */
+#include <ctype.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,6 +30,40 @@ Path study_path(const Model *model, Path asked) {
     return model->rotates_rebuilt && asked == PATH_ABSORBED ? PATH_EXPANDED : asked;
 }
 
+/* The options of a conversion: what follows its sizes. */
+static const char *options_of(const char *name) {
+    const char *dash = strchr(name, '-');
+    if (!dash || dash > name + strcspn(name, "*@")) return "";
+    const bool sized = dash[1] >= '0' && dash[1] <= '9';
+    return sized ? dash + 1 + strspn(dash + 1, "0123456789+") : dash;
+}
+
+void study_label(const char *name, const Model *model, char *label, size_t size) {
+    static const char lowrank[] = "lowrank-";
+    char shape[64];
+    const char *rest = options_of(name);
+    model_label(model, shape, sizeof shape);
+    if (model->rotates_rebuilt) { /* "GQA-2" of gqa-2-lowrank, whose model is a latent */
+        snprintf(shape, sizeof shape, "%.*s", (int)(rest - name), name);
+        for (char *c = shape; *c; c++) *c = (char)toupper((unsigned char)*c);
+    }
+    if (strncmp(name, lowrank, strlen(lowrank)) == 0) {
+        shape[0] = '\0';
+        rest = name + strlen(lowrank);
+    }
+    const size_t length = strcspn(rest, "*@");
+    const size_t skipped = *rest == '-'; /* "-aligned" */
+    const size_t conversion = length - skipped;
+    snprintf(label, size, "%s%s%.*s", shape, shape[0] && conversion ? " " : "", (int)conversion,
+             rest + skipped);
+    const char *at = name + strcspn(name, "*@");
+    for (size_t used = strlen(label); *at && used + 1 < size; used = strlen(label)) {
+        const size_t part = 1 + strcspn(at + 1, "*@");
+        snprintf(label + used, size - used, " %.*s", (int)part - 1, at + 1);
+        at += part;
+    }
+}
+
 static void describe_layer(const Model *m, char *text, size_t size) {
     if (m->kind == ATTENTION_MLA)
         snprintf(text, size, "D %zu, H %zu, C %zu, P %zu, R %zu, V %zu", m->hidden, m->heads,
@@ -46,7 +82,7 @@ void study_name_point(Point *point, Phase phase, const char *specification, cons
                       .status = POINT_DONE };
     snprintf(point->phase, sizeof point->phase, "%s", phase_name(phase));
     snprintf(point->contender, sizeof point->contender, "%s", specification);
-    model_label(model, point->label, sizeof point->label);
+    study_label(specification, model, point->label, sizeof point->label);
     snprintf(point->attention, sizeof point->attention, "%s", attention_kind_name(model->kind));
     snprintf(point->path, sizeof point->path, "%s", path_name(path));
     kv_type_name(type, point->kv_dtype);

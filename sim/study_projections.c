@@ -5,6 +5,7 @@
 
 #include "buffer.h"
 #include "layer.h"
+#include "random.h"
 #include "study_run.h"
 
 /* How fast weights are drawn, about. */
@@ -26,6 +27,24 @@ static size_t latent_bytes(const Model *m) {
                : 0;
 }
 
+/* The generator's weights; the time of a product does not depend on them, so that shapes which only
+ * conversions have make do with any. */
+static Status make_weights(const Task *t, Job *j, Error *err) {
+    const Model *m = &t->model;
+    if (!m->plain_latent)
+        return sequences_weights(&t->config.sequences, m, j->tokens, &j->weights, err);
+    WeightShape shapes[WEIGHT_SHAPES_MOST];
+    const size_t count = weights_shapes(m, shapes);
+    TRY(weights_alloc(&j->weights, m, err));
+    for (size_t s = 0; s < count; s++) {
+        float *w = *weights_at(&j->weights, &shapes[s]);
+#pragma omp parallel for
+        for (size_t i = 0; i < shapes[s].rows * shapes[s].cols; i++)
+            w[i] = (float)(random_uniform(t->config.seed, s, i) - 0.5);
+    }
+    return OK;
+}
+
 static Status prepare(const Study *study, const Task *t, void *ready, Error *err) {
     Job *j = ready;
     const Model *m = &t->model;
@@ -40,7 +59,7 @@ static Status prepare(const Study *study, const Task *t, void *ready, Error *err
     TRY(BUFFER(&j->positions, j->tokens, "positions", err));
     for (size_t i = 0; i < j->tokens; i++) j->positions[i] = i;
     TRY(sequences_hidden(&t->config.sequences, 0, j->tokens, m->hidden, j->x, err));
-    TRY(sequences_weights(&t->config.sequences, m, j->tokens, &j->weights, err));
+    TRY(make_weights(t, j, err));
     const LayerParams params = { .model = m,
                                  .weights = &j->weights,
                                  .path = t->path,
@@ -96,7 +115,7 @@ static void score(const Study *study, const Task *t, const Measurement *m, Metri
 }
 
 Status study_projections_plan(const Study *study, Task *t, Error *err) {
-    TRY(model_contender(&t->model, &study->model, t->config.contender, err));
+    TRY(study_contender(&study->model, t->config.contender, t, err));
     const Model *m = &t->model;
     t->path = study_path(m, PATH_ABSORBED);
     t->tokens = t->config.projections.tokens;

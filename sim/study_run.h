@@ -11,12 +11,13 @@
 #include "handout.h"
 #include "kernel.h"
 #include "machine.h"
+#include "method.h"
 #include "peaks.h"
 #include "recipe.h"
 #include "store.h"
 #include "study.h"
 
-enum { METRICS_MOST = 24 };
+enum { METRICS_MOST = 48 };
 
 typedef struct {
     Metric metric[METRICS_MOST];
@@ -49,7 +50,9 @@ typedef struct Study {
 typedef struct {
     size_t index; /* in its phase */
     Config config;
-    Model model; /* the contender */
+    Method method; /* what the contender's name says of codec and eviction */
+    bool coded;    /* by a codec of its own; else rows are of the type that the phase gives */
+    Model model;   /* the contender */
     Path path;
     Point point;             /* its name; status and message where it is left out */
     size_t tokens;           /* in words for people: what the memory is needed for */
@@ -121,8 +124,29 @@ void metric_add(MetricList *list, const char *name, const char *unit, double val
 void metric_add_samples(MetricList *list, const char *name, const char *unit,
                         const Measurement *measurement);
 
-/* The path a contender really takes: materialised unless it is MLA. */
+/* The path a contender really takes: materialised unless it keeps a latent, expanded where keys are
+ * rotated once rebuilt. */
 Path study_path(const Model *model, Path asked);
+
+/* Fills a task's method and model from a contender's name, for the model of a study. A shape that
+ * model_contender knows is that; what it does not know is what MHA of the model's widths becomes.
+ * Errors: ERR_INPUT of method_parse, model_contender or recipe_parse. */
+Status study_contender(const Model *base, const char *name, Task *task, Error *err);
+
+/* Does the method of a task fit its rows in blocks of that many tokens? Errors: method_check's. */
+Status study_fits(const Task *task, size_t block_tokens, Error *err);
+
+/* What a task's cache is made with, where rows that its method does not code are of a type. */
+CacheParams study_cache(const Task *task, KvType type, size_t block_tokens);
+
+/* The accountant's bytes of one sequence of a task in one layer. `exact`. */
+MethodBytes study_method_bytes(const Task *task, KvType type, size_t tokens, size_t block_tokens);
+
+/* bf16 MHA of the same heads and value width over the stored bytes, and GQA with 8 heads. */
+void study_add_ratios(const Task *task, const MethodBytes *bytes, size_t tokens, MetricList *list);
+
+/* A contender's name for figures: "MLA-512+64 int4-g32", "GQA-2 aligned", "joint-512 h2o-1/16". */
+void study_label(const char *name, const Model *model, char *label, size_t size);
 
 /* Names a point: key, labels, layer in words. */
 void study_name_point(Point *point, Phase phase, const char *specification, const Model *model,

@@ -67,8 +67,9 @@ static const Wrong wrong_studies[] = {
                            "prefill, projections, error, plan; did you mean bytes?" },
     { "model: ''\n", "s.yaml:1:8: model: empty: must be one line of 1 to 511 bytes" },
     { "title: \"a\\nb\"\n", "s.yaml:1:8: title: a?b: must be one line of 1 to 159 bytes" },
-    { "contenders: gqa\n", "s.yaml:1:13: contenders: gqa: must be model, mha, mqa, gqa-G (as "
-                           "gqa-8) or mla-C+R (as mla-512+64)" },
+    { "contenders: gqa\n", "s.yaml:1:13: contenders: gqa: must be CONVERSION[*CODEC][@EVICTION], "
+                           "the first being model, mha, mqa, gqa-G, mla-C+R or lowrank-KIND-N (as "
+                           "gqa-8, mla-512+64*int4, lowrank-joint-512, mha@h2o-1/16)" },
     { "model: m\nsequences: {vocabulary: 8, clusters: 9}\n",
       "s.yaml:2:38: sequences.clusters: 9: sequences.clusters must be at most "
       "sequences.vocabulary" },
@@ -99,13 +100,23 @@ Test(config_mistakes, every_mistake_in_a_study_is_one_line_with_its_place) {
 }
 
 Test(config_mistakes, contenders_have_one_spelling) {
-    static const char *const wrong[] = { "MHA",         "gqa-",       "gqa-0",   "gqa-08",
-                                         "gqa-8x",      "mla",        "mla-512", "mla-512+",
-                                         "mla-+64",     "mla-512-64", "gqa--1",  "mla-512+064",
-                                         "gqa-1000000", "mha " };
-    static const char *const right[] = { "model", "mha", "mqa", "gqa-1", "gqa-128", "mla-1+2" };
+    static const char *const wrong[] = {
+        "MHA",         "gqa-",     "gqa-0",     "gqa-08",          "gqa-8x", "mla",
+        "mla-512",     "mla-512+", "mla-+64",   "mla-512-64",      "gqa--1", "mla-512+064",
+        "gqa-1000000", "mha ",     "lowrank-8", "lowrank-joint-08"
+    };
+    static const char *const right[] = { "model",
+                                         "mha",
+                                         "mqa",
+                                         "gqa-1",
+                                         "gqa-128",
+                                         "mla-1+2",
+                                         "mla-1+2-real*int4-g32@h2o-1/16",
+                                         "lowrank-aware-3+4",
+                                         "gqa-2-aligned",
+                                         "mha*kivi-2" };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        char text[64];
+        char text[96];
         ConfigFile *file = NULL;
         Error err = { 0 };
         snprintf(text, sizeof text, "model: m\ncontenders: '%s'\n", wrong[i]);
@@ -113,7 +124,7 @@ Test(config_mistakes, contenders_have_one_spelling) {
                      wrong[i]);
     }
     for (size_t i = 0; i < sizeof right / sizeof *right; i++) {
-        char text[64];
+        char text[96];
         snprintf(text, sizeof text, "model: m\ncontenders: '%s'\n", right[i]);
         config_free(parsed(text));
     }

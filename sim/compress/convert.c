@@ -215,6 +215,26 @@ static Status add_rotated(const Conversion *c, size_t tokens, const float *rows,
     return status;
 }
 
+/* An MLA layer that was copied: its heads' keys, the shared part turned back behind each. */
+static Status copy_back(const Conversion *c, size_t tokens, const float *rows, float *k, float *v,
+                        Error *err) {
+    const Model *m = &c->model;
+    const size_t rank = m->kv_lora_rank, rope = m->rope_dim, nope = m->nope_dim;
+    float *shared = NULL;
+    TRY(BUFFER(&shared, tokens * rope, "shared keys", err));
+    for (size_t t = 0; t < tokens; t++)
+        memcpy(shared + t * rope, rows + t * (rank + rope) + rank, rope * sizeof *shared);
+    const Status status = turn(&m->rope, true, tokens, 1, rope, 0, shared, err);
+    for (size_t h = 0; h < m->heads; h++) {
+        expand_head(c, tokens, rows, h, false, k + h * m->key_dim, m->heads * m->key_dim);
+        expand_head(c, tokens, rows, h, true, v + h * m->value_dim, m->heads * m->value_dim);
+        for (size_t t = 0; t < tokens; t++)
+            memcpy(k + (t * m->heads + h) * m->key_dim + nope, shared + t * rope, rope * sizeof *k);
+    }
+    buffer_free(shared);
+    return status;
+}
+
 static Status latent_back(const Conversion *c, size_t tokens, const float *rows, float *k, float *v,
                           Error *err) {
     const Model *m = &c->model;
@@ -263,6 +283,7 @@ static Status turn_values_back(const Conversion *c, size_t tokens, const float *
 Status convert_back(const Conversion *conversion, size_t tokens, const float *rows_k,
                     const float *rows_v, float *k, float *v, Error *err) {
     const Model *m = &conversion->model, *layer = &conversion->layer;
+    if (layer->kind == ATTENTION_MLA) return copy_back(conversion, tokens, rows_k, k, v, err);
     if (m->kind == ATTENTION_MLA) return latent_back(conversion, tokens, rows_k, k, v, err);
     spread(tokens, layer->kv_heads, m->kv_heads, m->key_dim, rows_k, k);
     TRY(turn(&m->rope, true, tokens, layer->kv_heads, m->key_dim, 0, k, err));
@@ -290,4 +311,17 @@ Status convert_keys(const Conversion *conversion, size_t tokens, const float *ro
                    rows_k + t * width + m->kv_lora_rank, m->rope_dim * sizeof *k);
     }
     return m->rotates_rebuilt ? turn(&m->rope, false, tokens, m->heads, m->key_dim, 0, k, err) : OK;
+}
+
+void convert_values(const Conversion *conversion, size_t tokens, const float *rows_k,
+                    const float *rows_v, float *v) {
+    const Model *m = &conversion->model;
+    if (m->kind != ATTENTION_MLA) {
+        spread(tokens, m->heads, m->kv_heads, m->value_dim, rows_v, v);
+        return;
+    }
+    const size_t share = m->heads / model_up_heads(m);
+    for (size_t h = 0; h < m->heads; h++)
+        expand_head(conversion, tokens, rows_k, h / share, true, v + h * m->value_dim,
+                    m->heads * m->value_dim);
 }

@@ -43,15 +43,20 @@ Status convert_layer(Conversion *out, const Recipe *recipe, const ConvertSource 
                      Error *err);
 void convert_free(Conversion *conversion);
 
-/* The layer's keys before RoPE, k [tokens, G, d], and values, v [tokens, G, V], that decoded cache
- * rows stand for. rows_k and rows_v as cache_read gives them: post-RoPE keys and values of heads,
- * or latent rows (rows_v unused); token t is at position t. */
+/* The layer's keys before RoPE, k [tokens, G, d], and values, v [tokens, G, V] (of an MLA layer H
+ * heads, keys of P + R), that decoded cache rows stand for. rows_k and rows_v as cache_read gives
+ * them: post-RoPE keys and values of heads, or latent rows (rows_v unused); token t is at position
+ * t. */
 Status convert_back(const Conversion *conversion, size_t tokens, const float *rows_k,
                     const float *rows_v, float *k, float *v, Error *err);
 
 /* Per-head keys after RoPE as the new layer's own scores see them: k [tokens, H, key_dim]. */
 Status convert_keys(const Conversion *conversion, size_t tokens, const float *rows_k, float *k,
                     Error *err);
+
+/* Per-head values as the new layer's own sums see them: v [tokens, H, value_dim]. */
+void convert_values(const Conversion *conversion, size_t tokens, const float *rows_k,
+                    const float *rows_v, float *v);
 
 /* ---- one function a family, behind convert_layer: fill out->weights for out->model ---- */
 Status convert_pool(Conversion *out, const ConvertSource *source, Error *err);
