@@ -14,6 +14,12 @@ set bmargin at screen 62.0 / height
 set samples 1000
 roof(x, rate) = (rate * x < peak ? rate * x : peak)
 set label 2 peak_text at graph 1, first peak right offset -1, 0.7 textcolor rgb faint
+# lower peaks, where there is more than one kind of arithmetic
+if (!exists("levels")) levels = 0
+do for [k = 1:levels] {
+    set label 5 + k level_text[k] at graph 1, first level[k] right offset -1, 0.7 textcolor rgb faint
+}
+below(x, k) = (k > levels ? NaN : x * memory >= level[k] ? level[k] : NaN)
 of(i, value) = (int(column('group')) == i ? column(value) : NaN)
 # the legend, a column beside the plot
 line_high = 23.0 / height
@@ -36,6 +42,7 @@ do for [k = 1:3] {
     set output name.suffix[k]
     plot roof(x, memory) with lines lc rgb ink lw 1.6 notitle, \
          for [j = 1:(cache > 0)] roof(x, cache) with lines lc rgb faint lw 1.2 dt 2 notitle, \
+         for [j = 1:levels] below(x, j) with lines lc rgb faint lw 1.2 dt 3 notitle, \
          for [i = 1:N] name.'.tsv' using (of(i, 'intensity')):(of(i, 'gflops')) with points pt mark[i] ps 0.9 lw 1.4 lc rgb colour[i] notitle
     unset output
 }

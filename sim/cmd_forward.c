@@ -7,11 +7,11 @@
 #include "forward.h"
 #include "json.h"
 #include "machine.h"
-#include "names.h"
+#include "option_values.h"
 #include "options.h"
 #include "quantity.h"
 
-enum { BLOCK_TOKENS = 16, BLOCK_TOKENS_MOST = 1 << 20, THREADS_MOST = 1024 };
+enum { BLOCK_TOKENS = 16, BLOCK_TOKENS_MOST = 1 << 20 };
 
 /* What the command line gives, as text. */
 typedef struct {
@@ -19,23 +19,11 @@ typedef struct {
     bool json;
 } Given;
 
-/* `--option: value: no such ...; allowed are a, b, c; did you mean a?` */
-static Status unknown_name(const char *option, const char *value, const char *why, size_t count,
-                           const char *const *names, Error *err) {
-    char allowed[256] = "";
-    for (size_t i = 0, used = 0; i < count && used < sizeof allowed; i++)
-        used += (size_t)snprintf(allowed + used, sizeof allowed - used, "%s%s", i ? ", " : "",
-                                 names[i]);
-    const char *nearest = names_nearest(value, names, count);
-    return fail(err, ERR_INPUT, "--%s %.80s: %s; allowed are %s%s%s%s", option, value, why, allowed,
-                nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
-}
-
 static Status parse_path(const char *text, Path *path, Error *err) {
     if (path_parse(text, path)) return OK;
     const char *const names[] = { path_name(PATH_MATERIALISED), path_name(PATH_EXPANDED),
                                   path_name(PATH_ABSORBED) };
-    return unknown_name("path", text, "no such path", 3, names, err);
+    return option_unknown("path", text, "no such path", 3, names, err);
 }
 
 /* One type or two; of two the message names the one that is wrong. */
@@ -47,38 +35,19 @@ static Status parse_type(const char *text, KvType *type, Error *err) {
     RowType known;
     if (comma && comma - text < KV_TYPE_ROOM) memcpy(key, text, (size_t)(comma - text));
     const char *wrong = row_type_parse(key, &known) ? comma + 1 : *key ? key : text;
-    return unknown_name("kv-dtype", wrong, "no such type", ROW_TYPE_COUNT, names, err);
-}
-
-static Status parse_isa(const char *text, unsigned *tiers, Error *err) {
-    enum { NAMES_MOST = 32 };
-    const char *why = kernels_parse(text, tiers);
-    if (!why) return OK;
-    const char *names[NAMES_MOST];
-    size_t count = 0;
-    for (size_t i = 0; i < kernel_tier_count && count < NAMES_MOST; i++)
-        if (kernel_tiers[i].available()) names[count++] = kernel_tiers[i].name;
-    return unknown_name("isa", text, why, count, names, err);
-}
-
-static Status parse_count(const char *option, const char *text, uint64_t most, uint64_t *count,
-                          Error *err) {
-    if (quantity_count(text, count) && *count >= 1 && *count <= most) return OK;
-    return fail(err, ERR_INPUT, "--%s %.80s: a whole number from 1 to %llu is allowed", option,
-                text, (unsigned long long)most);
+    return option_unknown("kv-dtype", wrong, "no such type", ROW_TYPE_COUNT, names, err);
 }
 
 /* Everything but the path, whose default waits for the model. */
 static Status resolve(const Given *given, const Machine *machine, ForwardParams *params,
                       Error *err) {
-    uint64_t threads = (uint64_t)machine->cores, block_tokens = BLOCK_TOKENS;
+    uint64_t block_tokens = BLOCK_TOKENS;
     if (given->kv_dtype) TRY(parse_type(given->kv_dtype, &params->cache.type, err));
-    TRY(parse_isa(given->isa ? given->isa : "auto", &params->tiers, err));
-    if (given->threads) TRY(parse_count("threads", given->threads, THREADS_MOST, &threads, err));
+    TRY(option_isa(given->isa, &params->tiers, err));
+    TRY(option_threads(given->threads, machine->cores, &params->threads, err));
     if (given->block_tokens)
-        TRY(parse_count("block-tokens", given->block_tokens, BLOCK_TOKENS_MOST, &block_tokens,
-                        err));
-    params->threads = (int)threads;
+        TRY(option_count("block-tokens", given->block_tokens, BLOCK_TOKENS_MOST, &block_tokens,
+                         err));
     params->cache.block_tokens = (size_t)block_tokens;
     params->memory_bytes = machine->available_bytes;
     params->out = given->out;

@@ -8,6 +8,7 @@
 Status cmd_run(int argc, char **argv, Error *err);
 Status cmd_convert(int argc, char **argv, Error *err);
 Status cmd_merge(int argc, char **argv, Error *err);
+Status cmd_bench(int argc, char **argv, Error *err);
 Status cmd_forward(int argc, char **argv, Error *err);
 Status cmd_report(int argc, char **argv, Error *err);
 Status cmd_check(int argc, char **argv, Error *err);

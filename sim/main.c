@@ -18,6 +18,7 @@ static const Subcommand subcommands[] = {
     { "audit", cmd_audit, "hold the usual formulas for a model's cache against kvlab's" },
     { "run", cmd_run, "run a study and write its report" },
     { "merge", cmd_merge, "put the shards of a study together" },
+    { "bench", cmd_bench, "time or check the kernels against this machine's limits" },
     { "forward", cmd_forward, "run one attention layer over given tensors" },
     { "convert", cmd_convert, "bring one attention layer to another shape" },
     { "report", cmd_report, "redraw a report from what is stored" },
