@@ -24,6 +24,19 @@ double cache_kind_growth(const CacheKind *kind) {
     return (double)cache_kind_row_elements(kind) / (double)kind->row_tokens;
 }
 
+void architecture_count_totals(Architecture *model) {
+    const double *part = model->parameters.part;
+    double total = 0;
+    for (WeightPart p = 0; p < WEIGHT_PARTS; p++) total += part[p];
+    const double taken =
+        model->experts ? (double)model->experts_per_token / (double)model->experts : 0;
+    model->parameters.total = total;
+    model->parameters.active = part[PART_ATTENTION] + part[PART_DENSE_MLP] +
+                               part[PART_SHARED_EXPERTS] + part[PART_EXPERTS] * taken +
+                               part[PART_ROUTER] + part[PART_NORMS] +
+                               (double)model->vocabulary * (double)model->hidden;
+}
+
 double architecture_part_bytes(const Architecture *model, WeightPart part) {
     return model->parameters.part[part] * model->weight_bits[part] / 8;
 }

@@ -62,6 +62,7 @@ typedef enum {
     PART_ROUTER,
     PART_NORMS,
     PART_DRAFT, /* all of the MTP or draft layers */
+    PART_OTHER, /* towers for images or sound; known where the tensors are */
     WEIGHT_PARTS
 } WeightPart;
 
@@ -92,12 +93,15 @@ typedef struct {
     /* How they are stored: bits of one parameter of each part, scales included. From dtype and
      * quantization_config, or of the tensors themselves. */
     double weight_bits[WEIGHT_PARTS];
+    bool weights_exact;     /* sizes are those of stored tensors, not of the shapes in a file */
     char weight_format[48]; /* for people: "fp8 e4m3, 128x128 blocks", "bf16", "mxfp4" */
 } Architecture;
 
-/* Reads the architecture a name stands for: a model under configs/models/, a config.json, or a
- * folder that holds one. A field that could change the cache and is not understood is refused by
- * its name. Errors: ERR_INPUT with file and key, the nearest name where a name is wrong. */
+/* Reads the architecture a name stands for: a model under configs/models/, a config.json, a folder
+ * that holds one, or a .gguf file. Where the folder holds its .safetensors too, and of a .gguf
+ * file, the weights are those that are stored. A field that could change the cache and is not
+ * understood is refused by its name. Errors: ERR_INPUT with file and key, the nearest name where a
+ * name is wrong. */
 Status architecture_read(Architecture *out, const char *name, Error *err);
 
 /* Elements of one row that a kind keeps, its index key aside: G (dk + dv), C + R, or the width of
@@ -111,6 +115,9 @@ double cache_kind_growth(const CacheKind *kind);
 
 /* What `attention` says, written for people. */
 void architecture_label(const Architecture *model, char *label, size_t size);
+
+/* Sets total and active from the parts. */
+void architecture_count_totals(Architecture *model);
 
 /* Bytes of the weights of one part as stored, and of all parts. */
 double architecture_part_bytes(const Architecture *model, WeightPart part);

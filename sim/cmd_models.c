@@ -62,8 +62,8 @@ static void print_rows(const Row *rows, size_t count) {
         const int length = (int)strlen(rows[i].model.attention);
         if (rows[i].status == OK && length > width) width = length;
     }
-    printf("%-32s %-*s %6s %12s %12s %12s %8s\n", "model", width, "attention", "layers",
-           "el/tok/layer", "bf16 B/tok", "index el/tok", "vs MHA");
+    printf("%-32s %-*s %6s %12s %11s %9s %8s %9s\n", "model", width, "attention", "layers",
+           "el/tok/layer", "bf16 B/tok", "index el", "vs MHA", "weights");
     for (size_t i = 0; i < count; i++) {
         const Architecture *m = &rows[i].model;
         if (rows[i].status != OK) {
@@ -71,12 +71,13 @@ static void print_rows(const Row *rows, size_t count) {
             continue;
         }
         const Growth g = growth(m);
-        printf("%-32s %-*s %6zu %12.10g %12.10g %12.10g", m->name, width, m->attention, m->layers,
+        printf("%-32s %-*s %6zu %12.10g %11.10g %9.10g", m->name, width, m->attention, m->layers,
                g.layer_elements, 2 * g.elements, g.index_elements);
         if (g.elements > 0)
-            printf(" %7.1fx\n", ratio_to_mha(&g));
+            printf(" %7.1fx", ratio_to_mha(&g));
         else
-            printf(" %8s\n", "-");
+            printf(" %8s", "-");
+        printf(" %7.4gB\n", m->parameters.total / 1e9);
     }
     if (refused) printf("\nrefused:\n");
     for (size_t i = 0; i < count; i++)
@@ -84,7 +85,9 @@ static void print_rows(const Row *rows, size_t count) {
     printf(
         "\nAll exact. What one more token of a long text adds: windows are full by then, states "
         "and images\nstay as they are. el/tok/layer: in a layer that grows; B/tok: in all layers, "
-        "index keys apart;\nvs MHA: to 2 H V elements in every layer that keeps anything.\n");
+        "index keys apart;\nvs MHA: to 2 H V elements in every layer that keeps anything; weights: "
+        "billions of "
+        "parameters,\ndraft layers included.\n");
 }
 
 static void put_count(Json *entry, const char *key, double value) {
@@ -106,6 +109,11 @@ static void put_model(Json *entry, const Architecture *m) {
     put_count(entry, "kv_bytes_per_token", 2 * g.elements);
     put_count(entry, "index_elements_per_token", g.index_elements);
     json_put_number(entry, "ratio_to_mha", ratio_to_mha(&g));
+    put_count(entry, "parameters", m->parameters.total);
+    put_count(entry, "active_parameters", m->parameters.active);
+    put_count(entry, "draft_parameters", m->parameters.part[PART_DRAFT]);
+    json_put_string(entry, "weight_format", m->weight_format);
+    json_put_number(entry, "weight_bytes", architecture_weight_bytes(m));
 }
 
 static Status print_json(const Row *rows, size_t count, Error *err) {

@@ -6,8 +6,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "checkpoint.h"
+#include "gguf_config.h"
 #include "hf_config.h"
 #include "names.h"
+#include "stored_weights.h"
 
 enum { PATH_SIZE = 4096 };
 
@@ -52,7 +55,7 @@ static Status unknown_model(const char *name, Error *err) {
     const char *nearest = names_nearest(name, list, count);
     return fail(err, ERR_INPUT,
                 "%.256s: no such model; allowed: a name that `kvlab models` lists, a config.json, "
-                "a folder that holds one%s%s%s",
+                "a folder that holds one, a .gguf file%s%s%s",
                 name, nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
 }
 
@@ -85,8 +88,29 @@ Status model_read(Model *model, const char *name, Error *err) {
     return hf_config_read(model, path, label, err);
 }
 
+static bool is_gguf(const char *name) {
+    const size_t length = strlen(name), tail = strlen(".gguf");
+    return length > tail && strcmp(name + length - tail, ".gguf") == 0;
+}
+
+/* "a/b/model.gguf" is "model". */
+static Status read_gguf(Architecture *out, const char *path, Error *err) {
+    const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
+    char label[sizeof out->name];
+    snprintf(label, sizeof label, "%.*s", (int)(strlen(file) - strlen(".gguf")), file);
+    return gguf_architecture_read(out, path, label, err);
+}
+
 Status architecture_read(Architecture *out, const char *name, Error *err) {
     char path[PATH_SIZE], label[sizeof out->name];
+    Architecture a;
+    if (is_gguf(name)) return read_gguf(out, name, err);
     TRY(find_config(name, path, label, sizeof label, err));
-    return hf_architecture_read(out, path, label, err);
+    TRY(hf_architecture_read(&a, path, label, err));
+    char in_folder[PATH_SIZE];
+    snprintf(in_folder, sizeof in_folder, "%s/config.json", name);
+    if (strcmp(path, in_folder) == 0 && checkpoint_lies_in(name))
+        TRY(stored_weights_of_folder(&a, name, err));
+    *out = a;
+    return OK;
 }

@@ -134,6 +134,7 @@ StageWeights deployment_weights(const Architecture *model, const Deployment *d,
     w.part[PART_EXPERTS] = of_layers(bytes[PART_EXPERTS], stage->experts, experts) * expert_share;
     w.part[PART_ROUTER] = of_layers(bytes[PART_ROUTER], stage->experts, experts);
     w.part[PART_NORMS] = of_layers(bytes[PART_NORMS], stage->layers, model->layers);
+    if (stage->embedding) w.part[PART_OTHER] = bytes[PART_OTHER];
     if (stage->draft) w.part[PART_DRAFT] = bytes[PART_DRAFT] * expert_share;
     for (int p = 0; p < WEIGHT_PARTS; p++) w.total += w.part[p];
     return w;

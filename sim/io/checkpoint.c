@@ -16,6 +16,7 @@ enum { STEM_ROOM = 128 };
 
 struct Checkpoint {
     char path[PATH_SIZE];
+    bool headers;         /* no more than the headers is asked for */
     char stem[STEM_ROOM]; /* name of the tensor of a .npy file */
     Npy *npy;
     size_t shards;
@@ -42,6 +43,11 @@ static bool exists(const char *path) {
 
 /* ---- shards ---- */
 
+static Status open_safetensors(const Checkpoint *c, Safetensors **out, const char *path,
+                               Error *err) {
+    return c->headers ? safetensors_open_header(out, path, err) : safetensors_open(out, path, err);
+}
+
 static Status add_shard(Checkpoint *c, const char *name, size_t *index, Error *err) {
     for (*index = 0; *index < c->shards; ++*index)
         if (strcmp(c->shard_name[*index], name) == 0) return OK;
@@ -52,7 +58,7 @@ static Status add_shard(Checkpoint *c, const char *name, size_t *index, Error *e
     snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - c->path) : 1,
              slash ? c->path : ".");
     TRY(textfile_path(path, folder, name, err));
-    TRY(safetensors_open(&c->shard[c->shards], path, err));
+    TRY(open_safetensors(c, &c->shard[c->shards], path, err));
     snprintf(c->shard_name[c->shards++], STEM_ROOM, "%s", name);
     return OK;
 }
@@ -89,7 +95,7 @@ static Status open_index(Checkpoint *c, Error *err) {
 
 static Status open_single(Checkpoint *c, Error *err) {
     TRY(BUFFER(&c->shard, 1, "shards", err));
-    TRY(safetensors_open(&c->shard[0], c->path, err));
+    TRY(open_safetensors(c, &c->shard[0], c->path, err));
     c->shards = 1;
     return OK;
 }
@@ -150,15 +156,30 @@ static Status open_file(Checkpoint *c, const char *path, Error *err) {
     return status == OK ? list_tensors(c, err) : status;
 }
 
-Status checkpoint_open(Checkpoint **checkpoint, const char *path, Error *err) {
+static Status open_checkpoint(Checkpoint **checkpoint, const char *path, bool headers, Error *err) {
     Checkpoint *draft;
     TRY(BUFFER(&draft, 1, "a checkpoint", err));
+    draft->headers = headers;
     const Status status = open_file(draft, path, err);
     if (status == OK)
         *checkpoint = draft;
     else
         checkpoint_close(draft);
     return status;
+}
+
+Status checkpoint_open(Checkpoint **checkpoint, const char *path, Error *err) {
+    return open_checkpoint(checkpoint, path, false, err);
+}
+
+Status checkpoint_open_headers(Checkpoint **checkpoint, const char *path, Error *err) {
+    return open_checkpoint(checkpoint, path, true, err);
+}
+
+bool checkpoint_lies_in(const char *folder) {
+    char path[PATH_SIZE];
+    Error none;
+    return is_folder(folder) && resolve(path, folder, &none) == OK;
 }
 
 void checkpoint_close(Checkpoint *checkpoint) {

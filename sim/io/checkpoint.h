@@ -4,6 +4,8 @@
 #ifndef KVLAB_CHECKPOINT_H
 #define KVLAB_CHECKPOINT_H
 
+#include <stdbool.h>
+
 #include "safetensors.h"
 
 typedef struct Checkpoint Checkpoint;
@@ -14,6 +16,14 @@ typedef struct Checkpoint Checkpoint;
  * plain file name beside its index, a tensor that its shard does not hold or that two shards hold;
  * else those of the readers. Close with checkpoint_close. */
 Status checkpoint_open(Checkpoint **checkpoint, const char *path, Error *err);
+
+/* The same for names, types, shapes and sizes alone, of tensors of every type; their data is NULL.
+ */
+Status checkpoint_open_headers(Checkpoint **checkpoint, const char *path, Error *err);
+
+/* Does a folder hold a checkpoint, whether or not it can be read? */
+bool checkpoint_lies_in(const char *folder);
+
 void checkpoint_close(Checkpoint *checkpoint);
 
 /* The file that was named, for messages. */

@@ -25,6 +25,11 @@ static const HfCode rows[] = {
     { "cohere2", .full_every = 4, .others = ROLE_WINDOW, .tied = true, .parallel = true },
     /* Every fourth layer has no RoPE, and no chunks: no_rope_layers where the file has them. */
     { "llama4_text", .full_every = 4, .others = ROLE_CHUNK, .shared_experts = 1 },
+    /* The names that GGUF has for families above, and gpt-oss, whose windows come first there. */
+    { "gemma3", .full_every = 6, .others = ROLE_WINDOW },
+    { "gemma3n", .full_every = 5, .others = ROLE_WINDOW },
+    { "gpt-oss", .full_every = 2, .others = ROLE_WINDOW },
+    { "llama4", .full_every = 4, .others = ROLE_CHUNK },
     /* Each layer holds two attentions, each with a latent of its own. */
     { "longcat_flash", .attention_blocks = 2, .dense_beside = 2 },
     { "qwen", .qkv_biased = true, .halved_mlp = true },

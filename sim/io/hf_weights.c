@@ -183,17 +183,6 @@ static Status count_vocabulary(const Reading *r, Architecture *a, Error *err) {
     return OK;
 }
 
-static void count_totals(Architecture *a, const Mlp *mlp) {
-    const double *part = a->parameters.part;
-    double total = 0;
-    for (WeightPart p = 0; p < WEIGHT_PARTS; p++) total += part[p];
-    const double taken = mlp->experts ? (double)mlp->per_token / (double)mlp->experts : 0;
-    a->parameters.total = total;
-    a->parameters.active = total - part[PART_EMBEDDING] - part[PART_HEAD] - part[PART_DRAFT] -
-                           part[PART_EXPERTS] * (1 - taken) +
-                           (double)a->vocabulary * (double)a->hidden;
-}
-
 Status hf_weights(const Reading *r, Architecture *out, Error *err) {
     Mlp mlp;
     TRY(hf_mlp(r, &mlp, out->layer_mlp, err));
@@ -202,11 +191,11 @@ Status hf_weights(const Reading *r, Architecture *out, Error *err) {
         TRY(count_layer(r, &mlp, out, layer, out->parameters.part, err));
     out->parameters.part[PART_NORMS] += (double)out->hidden * (r->code->biased ? 2 : 1);
     TRY(count_drafts(r, &mlp, out, err));
-    count_totals(out, &mlp);
     out->dense_intermediate = mlp.intermediate;
     out->expert_intermediate = mlp.experts ? mlp.expert_intermediate : 0;
     out->experts = mlp.experts;
     out->experts_per_token = mlp.per_token;
     out->shared_experts = mlp.shared_experts;
+    architecture_count_totals(out);
     return OK;
 }

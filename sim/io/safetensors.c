@@ -7,6 +7,7 @@
  * handed out where it lies in the mapping, once sizes and offsets all agree. */
 #include "safetensors.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -42,18 +43,29 @@ typedef struct {
     const char *file;
     const unsigned char *data;
     size_t data_bytes;
+    bool any_type; /* also those whose values are not read */
 } Source;
 
 static const struct {
     const char *name;
     size_t bytes;
 } types[] = {
-    [TENSOR_F64] = { "F64", 8 },
-    [TENSOR_F32] = { "F32", 4 },
-    [TENSOR_BF16] = { "BF16", 2 },
-    [TENSOR_F16] = { "F16", 2 },
+    [TENSOR_F64] = { "F64", 8 }, [TENSOR_F32] = { "F32", 4 },       [TENSOR_BF16] = { "BF16", 2 },
+    [TENSOR_F16] = { "F16", 2 }, [TENSOR_OPAQUE] = { "opaque", 0 },
 };
-enum { TYPE_COUNT = sizeof types / sizeof types[0] };
+enum { TYPE_COUNT = TENSOR_OPAQUE };
+
+/* The types whose values are not read. */
+static const struct {
+    const char *name;
+    size_t bits;
+} opaque_types[] = {
+    { "BOOL", 8 },    { "U8", 8 },      { "I8", 8 },      { "F8_E4M3", 8 },
+    { "F8_E5M2", 8 }, { "F8_E8M0", 8 }, { "F6_E2M3", 6 }, { "F6_E3M2", 6 },
+    { "F4", 4 },      { "I16", 16 },    { "U16", 16 },    { "I32", 32 },
+    { "U32", 32 },    { "I64", 64 },    { "U64", 64 },    { "C64", 64 },
+};
+enum { OPAQUE_COUNT = sizeof opaque_types / sizeof opaque_types[0] };
 
 const char *tensor_type_name(TensorType type) {
     return types[type].name;
@@ -73,24 +85,34 @@ static bool json_size_t(const Json *json, size_t *out) {
     return true;
 }
 
-static Status read_type(const Source *from, Tensor *tensor, const Json *entry, Error *err) {
+/* The type, and the bits of one element. */
+static Status read_type(const Source *from, Tensor *tensor, const Json *entry, size_t *bits,
+                        Error *err) {
     const char *dtype = json_text(json_get(entry, "dtype"));
     if (!dtype)
         return fail_at(err, from->file, 0, 0, "tensor '%.200s': dtype is missing or not a string",
                        tensor->name);
+    tensor->dtype = dtype;
     for (size_t i = 0; i < TYPE_COUNT; i++) {
         if (strcmp(dtype, types[i].name) != 0) continue;
         tensor->type = (TensorType)i;
+        *bits = 8 * types[i].bytes;
         return OK;
     }
-    return fail_at(err, from->file, 0, 0,
-                   "tensor '%.200s': dtype '%.40s' is none of F64, F32, BF16, F16", tensor->name,
-                   dtype);
+    for (size_t i = 0; from->any_type && i < OPAQUE_COUNT; i++) {
+        if (strcmp(dtype, opaque_types[i].name) != 0) continue;
+        tensor->type = TENSOR_OPAQUE;
+        *bits = opaque_types[i].bits;
+        return OK;
+    }
+    return fail_at(err, from->file, 0, 0, "tensor '%.200s': dtype '%.40s' is none of %s",
+                   tensor->name, dtype,
+                   from->any_type ? "the types of safetensors" : "F64, F32, BF16, F16");
 }
 
 /* Also computes the elements, and the bytes they take. The product of all sizes that are not zero
  * must fit, so that a reader may multiply any of them. */
-static Status read_shape(const Source *from, Tensor *tensor, const Json *entry, size_t *bytes,
+static Status read_shape(const Source *from, Tensor *tensor, const Json *entry, size_t element_bits,
                          Error *err) {
     const Json *shape = json_get(entry, "shape");
     if (!json_is_array(shape))
@@ -101,7 +123,7 @@ static Status read_shape(const Source *from, Tensor *tensor, const Json *entry, 
         return fail_at(err, from->file, 0, 0,
                        "tensor '%.200s': shape has %zu dimensions, at most %d are read",
                        tensor->name, tensor->rank, TENSOR_RANK_MOST);
-    size_t product = types[tensor->type].bytes;
+    size_t bits = element_bits;
     bool empty = false;
     for (size_t i = 0; i < tensor->rank; i++) {
         size_t *length = &tensor->shape[i];
@@ -111,11 +133,15 @@ static Status read_shape(const Source *from, Tensor *tensor, const Json *entry, 
                            i);
         if (*length == 0)
             empty = true;
-        else if (__builtin_mul_overflow(product, *length, &product))
+        else if (__builtin_mul_overflow(bits, *length, &bits))
             return fail_at(err, from->file, 0, 0, "tensor '%.200s': shape overflows", tensor->name);
     }
-    *bytes = empty ? 0 : product;
-    tensor->elements = *bytes / types[tensor->type].bytes;
+    if (empty) bits = 0;
+    if (bits % 8)
+        return fail_at(err, from->file, 0, 0, "tensor '%.200s': %zu bits are no whole bytes",
+                       tensor->name, bits);
+    tensor->bytes = bits / 8;
+    tensor->elements = bits / element_bits;
     return OK;
 }
 
@@ -144,14 +170,14 @@ static Status read_tensor(const Source *from, Tensor *tensor, const Json *entry,
                           Error *err) {
     if (!json_is_object(entry))
         return fail_at(err, from->file, 0, 0, "tensor '%.200s': not an object", tensor->name);
-    size_t bytes = 0;
-    TRY(read_type(from, tensor, entry, err));
-    TRY(read_shape(from, tensor, entry, &bytes, err));
+    size_t bits = 0;
+    TRY(read_type(from, tensor, entry, &bits, err));
+    TRY(read_shape(from, tensor, entry, bits, err));
     TRY(read_offsets(from, tensor, entry, extent, err));
-    if (extent->end - extent->begin != bytes)
+    if (extent->end - extent->begin != tensor->bytes)
         return fail_at(err, from->file, 0, 0,
                        "tensor '%.200s': dtype and shape take %zu bytes, data_offsets hold %zu",
-                       tensor->name, bytes, extent->end - extent->begin);
+                       tensor->name, tensor->bytes, extent->end - extent->begin);
     tensor->data = from->data ? from->data + extent->begin : NULL;
     return OK;
 }
@@ -233,14 +259,14 @@ static bool too_many_values(const char *text, size_t length) {
     return values > HEADER_VALUES_MOST;
 }
 
-Status safetensors_index(Safetensors **file, const char *name, const char *header,
-                         size_t header_bytes, const void *data, size_t data_bytes, Error *err) {
+static Status read_header(Safetensors **file, const Source *from, const char *header,
+                          size_t header_bytes, Error *err) {
+    const char *name = from->file;
     if (header_bytes == 0 || header[0] != '{')
         return fail_at(err, name, 0, 0, "the header does not begin with '{': not safetensors");
     if (too_many_values(header, header_bytes))
         return fail_at(err, name, 0, 0, "the header holds over %d values", HEADER_VALUES_MOST);
 
-    const Source from = { name, data, data_bytes };
     Safetensors *draft = NULL;
     Extent *extents = NULL;
     TRY(BUFFER(&draft, 1, "a safetensors file", err));
@@ -249,7 +275,7 @@ Status safetensors_index(Safetensors **file, const char *name, const char *heade
     if (status == OK) status = BUFFER(&draft->tensors, most, "tensors", err);
     if (status == OK) status = BUFFER(&draft->sorted, most, "names of tensors", err);
     if (status == OK) status = BUFFER(&extents, most, "extents of tensors", err);
-    if (status == OK) status = read_entries(&from, draft, extents, err);
+    if (status == OK) status = read_entries(from, draft, extents, err);
     buffer_free(extents);
     if (status == OK)
         *file = draft;
@@ -258,10 +284,16 @@ Status safetensors_index(Safetensors **file, const char *name, const char *heade
     return status;
 }
 
+Status safetensors_index(Safetensors **file, const char *name, const char *header,
+                         size_t header_bytes, const void *data, size_t data_bytes, Error *err) {
+    const Source from = { name, data, data_bytes, false };
+    return read_header(file, &from, header, header_bytes, err);
+}
+
 /* ---- files ---- */
 
-Status safetensors_parse(Safetensors **file, const char *name, const void *bytes, size_t size,
-                         Error *err) {
+static Status parse(Safetensors **file, const char *name, const void *bytes, size_t size,
+                    bool header_only, Error *err) {
     if (size < LENGTH_BYTES)
         return fail_at(err, name, 0, 0, "%zu bytes are too few for a safetensors file", size);
     const unsigned char *at = bytes;
@@ -274,16 +306,26 @@ Status safetensors_parse(Safetensors **file, const char *name, const void *bytes
     if (header_bytes > left)
         return fail_at(err, name, 0, 0, "a header of %zu bytes, but %zu follow: cut short?",
                        header_bytes, left);
-    const unsigned char *header = at + LENGTH_BYTES;
-    return safetensors_index(file, name, (const char *)header, header_bytes, header + header_bytes,
-                             left - header_bytes, err);
+    const unsigned char *header = at + LENGTH_BYTES, *data = header + header_bytes;
+    const Source from = { name, header_only ? NULL : data, left - header_bytes, header_only };
+    return read_header(file, &from, (const char *)header, header_bytes, err);
 }
 
-Status safetensors_open(Safetensors **file, const char *path, Error *err) {
+Status safetensors_parse(Safetensors **file, const char *name, const void *bytes, size_t size,
+                         Error *err) {
+    return parse(file, name, bytes, size, false, err);
+}
+
+Status safetensors_parse_header(Safetensors **file, const char *name, const void *bytes,
+                                size_t size, Error *err) {
+    return parse(file, name, bytes, size, true, err);
+}
+
+static Status open_file(Safetensors **file, const char *path, bool header_only, Error *err) {
     Mapping mapping;
     TRY(mapping_open(&mapping, path, err));
     Safetensors *draft = NULL;
-    const Status status = safetensors_parse(&draft, path, mapping.bytes, mapping.size, err);
+    const Status status = parse(&draft, path, mapping.bytes, mapping.size, header_only, err);
     if (status != OK) {
         mapping_close(&mapping);
         return status;
@@ -291,6 +333,14 @@ Status safetensors_open(Safetensors **file, const char *path, Error *err) {
     draft->mapping = mapping;
     *file = draft;
     return OK;
+}
+
+Status safetensors_open(Safetensors **file, const char *path, Error *err) {
+    return open_file(file, path, false, err);
+}
+
+Status safetensors_open_header(Safetensors **file, const char *path, Error *err) {
+    return open_file(file, path, true, err);
 }
 
 void safetensors_close(Safetensors *file) {
@@ -355,6 +405,8 @@ static void read_floats(const Kernels *ref, const Tensor *tensor, size_t start, 
     case TENSOR_F16:
         ref->decode[ROW_F16](&f16, n, at, out);
         break;
+    case TENSOR_OPAQUE:
+        assert(!"values of this type are not read");
     }
 }
 

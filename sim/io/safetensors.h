@@ -1,5 +1,6 @@
 /* safetensors.h -- reading (memory-mapped, every offset checked) and writing of .safetensors:
- * 8 bytes of header length, a JSON header, the tensors' bytes. F64, F32, BF16 and F16. */
+ * 8 bytes of header length, a JSON header, the tensors' bytes. Values of F64, F32, BF16 and F16; of
+ * all other types the sizes alone. */
 #ifndef KVLAB_SAFETENSORS_H
 #define KVLAB_SAFETENSORS_H
 
@@ -7,7 +8,8 @@
 
 #include "error.h"
 
-typedef enum { TENSOR_F64, TENSOR_F32, TENSOR_BF16, TENSOR_F16 } TensorType;
+/* TENSOR_OPAQUE: integers, fp8 and narrower, whose values are not read. */
+typedef enum { TENSOR_F64, TENSOR_F32, TENSOR_BF16, TENSOR_F16, TENSOR_OPAQUE } TensorType;
 enum { TENSOR_RANK_MOST = 8 };
 
 typedef struct {
@@ -15,7 +17,9 @@ typedef struct {
     TensorType type;
     size_t rank, shape[TENSOR_RANK_MOST];
     size_t elements;
-    const void *data; /* little-endian, dense, row-major; maybe unaligned */
+    size_t bytes;      /* of a tensor that was read from a file; so is what follows */
+    const char *dtype; /* "F8_E4M3": as its file has it */
+    const void *data;  /* little-endian, dense, row-major; maybe unaligned */
 } Tensor;
 
 typedef struct Safetensors Safetensors;
@@ -28,6 +32,13 @@ Status safetensors_open(Safetensors **file, const char *path, Error *err);
 /* The same from memory that stays with the caller. For fuzzing. */
 Status safetensors_parse(Safetensors **file, const char *name, const void *bytes, size_t size,
                          Error *err);
+
+/* Opens a file for its header alone: tensors of every type of the format, held to the same rules;
+ * their data is NULL. */
+Status safetensors_open_header(Safetensors **file, const char *path, Error *err);
+Status safetensors_parse_header(Safetensors **file, const char *name, const void *bytes,
+                                size_t size, Error *err);
+
 void safetensors_close(Safetensors *file);
 
 size_t safetensors_count(const Safetensors *file);
