@@ -111,18 +111,20 @@ static inline vec vec_all_f16(const void *p) {
     return _mm256_cvtph_ps(_mm_set1_epi16((short)half));
 }
 
-static inline vec vec_load_int8(const void *p) {
-    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p)));
+static inline void vec_load32_int8(const void *p, vec *a) {
+    const char *bytes = p;
+    for (size_t i = 0; i < 4; i++)
+        a[i] = _mm256_cvtepi32_ps(
+            _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)(bytes + 8 * i))));
 }
 
-static inline vec vec_load_low4(const void *p) {
-    const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(p));
-    return _mm256_cvtepi32_ps(_mm256_and_si256(bytes, _mm256_set1_epi32(15)));
-}
-
-static inline vec vec_load_high4(const void *p) {
-    const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(p));
-    return _mm256_cvtepi32_ps(_mm256_srli_epi32(bytes, 4));
+static inline void vec_load32_halves(const void *p, vec *a) {
+    const char *bytes = p;
+    for (size_t i = 0; i < 2; i++) {
+        const __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(bytes + 8 * i)));
+        a[i] = _mm256_cvtepi32_ps(_mm256_and_si256(wide, _mm256_set1_epi32(15)));
+        a[2 + i] = _mm256_cvtepi32_ps(_mm256_srli_epi32(wide, 4));
+    }
 }
 
 /* The low bytes of eight whole numbers. */

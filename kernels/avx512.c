@@ -121,18 +121,16 @@ static inline vec vec_all_f16(const void *p) {
     return _mm512_cvtph_ps(_mm256_set1_epi16((short)half));
 }
 
-static inline vec vec_load_int8(const void *p) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p)));
+static inline void vec_load32_int8(const void *p, vec *a) {
+    const __m128i *bytes = p;
+    for (size_t i = 0; i < 2; i++)
+        a[i] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(bytes + i)));
 }
 
-static inline vec vec_load_low4(const void *p) {
-    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(p));
-    return _mm512_cvtepi32_ps(_mm512_and_si512(bytes, _mm512_set1_epi32(15)));
-}
-
-static inline vec vec_load_high4(const void *p) {
-    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(p));
-    return _mm512_cvtepi32_ps(_mm512_srli_epi32(bytes, 4));
+static inline void vec_load32_halves(const void *p, vec *a) {
+    const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(p));
+    a[0] = _mm512_cvtepi32_ps(_mm512_and_si512(wide, _mm512_set1_epi32(15)));
+    a[1] = _mm512_cvtepi32_ps(_mm512_srli_epi32(wide, 4));
 }
 
 static inline void vec_store_int8(void *p, vec a) {

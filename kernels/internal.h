@@ -21,6 +21,9 @@ void kernels_fill_avx2(Kernels *kernels);
 /* AVX-512 F, BW, DQ and VL. */
 void kernels_fill_avx512(Kernels *kernels);
 
+/* NEON of 64-bit Arm. */
+void kernels_fill_neon(Kernels *kernels);
+
 /* A step of the online softmax in which no score was above -INFINITY: weights 0, or NaN where the
  * score was NaN, so that a NaN is seen in the output and not taken for a masked row. */
 static inline float softmax_masked(size_t n, float *s, float *sum) {

@@ -34,6 +34,8 @@ const KernelTier kernel_tiers[] = {
 #if defined(__x86_64__)
     { "avx2", 1u << 2, has_avx2, kernels_fill_avx2 },
     { "avx512", 1u << 3, has_avx512, kernels_fill_avx512 },
+#elif defined(__aarch64__)
+    { "neon", 1u << 2, always, kernels_fill_neon },
 #endif
 };
 

@@ -66,8 +66,8 @@ typedef struct {
     void (*fill)(Kernels *kernels); /* replaces what the tier does better */
 } KernelTier;
 
-/* All tiers, lowest first: ref, portable, avx2, avx512. Tiers of another architecture than the one
- * built for are not in the list. */
+/* All tiers, lowest first: ref, portable, then avx2, avx512 or neon. Tiers of another architecture
+ * than the one built for are not in the list. */
 extern const KernelTier kernel_tiers[];
 extern const size_t kernel_tier_count;
 

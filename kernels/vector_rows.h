@@ -4,10 +4,10 @@
  * What it needs beside the arithmetic of tiles.h, p without alignment:
  *
  *   vec_load_bf16(p) vec_store_bf16(p, a) vec_load_f16(p) vec_store_f16(p, a)
- *   vec_load_int8(p)                    WIDTH signed bytes
- *   vec_load_low4(p) vec_load_high4(p)  the low and the high halves of WIDTH bytes
+ *   vec_load32_int8(p, a)               32 signed bytes into VECS registers
+ *   vec_load32_halves(p, a)             the low halves of 16 bytes, then the high ones
  *   vec_store_int8(p, a)                whole numbers from -128 to 255 into bytes
- *   vec_load32_e4m3(p, a)               32 e4m3, 2^-8 of their value, into VECS registers
+ *   vec_load32_e4m3(p, a)               32 e4m3, 2^-8 of their value
  *   vec_store_e4m3(p, a)                WIDTH
  *   vec_load32_e5m2(p, a)               32 e5m2
  *   vec_load32_e2m1(p, half, a)         twice the value of the 32 e2m1 in 16 bytes, value i beside
@@ -51,17 +51,6 @@ INLINE vec load_tail(RowType type, const unsigned char *p, size_t n) {
 
 /* ---- groups ---- */
 
-INLINE void load_bytes(const unsigned char *p, vec *codes) {
-    UNROLL for (size_t c = 0; c < VECS; c++) codes[c] = vec_load_int8(p + c * WIDTH);
-}
-
-INLINE void load_halves(const unsigned char *p, vec *codes) {
-    UNROLL for (size_t c = 0; c < VECS / 2; c++) {
-        codes[c] = vec_load_low4(p + c * WIDTH);
-        codes[VECS / 2 + c] = vec_load_high4(p + c * WIDTH);
-    }
-}
-
 /* The 32 coded values from e on, a multiple of 32: codes, and the factor that is returned to
  * multiply them by. All 32 lie in the row. */
 INLINE vec load_group(RowType type, const RowFormat *format, const unsigned char *row, size_t e,
@@ -72,21 +61,21 @@ INLINE vec load_group(RowType type, const RowFormat *format, const unsigned char
         vec_load32_e4m3(row + fp8_begin(format) + e, codes);
         return vec_all(256 * (format->latent ? 1.0f : load_f32(row)));
     case ROW_INT8:
-        load_bytes(row + ROW_SCALE_BYTES + e, codes);
+        vec_load32_int8(row + ROW_SCALE_BYTES + e, codes);
         return vec_all(load_f32(row));
     case ROW_INT4:
         p = row + e / GROUP * INT4_BYTES;
-        load_halves(p + 4, codes);
+        vec_load32_halves(p + 4, codes);
         UNROLL for (size_t c = 0; c < VECS; c++) codes[c] =
             vec_fma(codes[c], vec_all_f16(p), vec_all_f16(p + 2));
         return vec_all(1);
     case ROW_Q8_0:
         p = row + e / GROUP * Q8_0_BYTES;
-        load_bytes(p + 2, codes);
+        vec_load32_int8(p + 2, codes);
         return vec_all_f16(p);
     case ROW_Q4_0:
         p = row + e / GROUP * Q4_0_BYTES;
-        load_halves(p + 2, codes);
+        vec_load32_halves(p + 2, codes);
         UNROLL for (size_t c = 0; c < VECS; c++) codes[c] = vec_add(codes[c], vec_all(-8));
         return vec_all_f16(p);
     case ROW_FP8_E5M2:

@@ -20,7 +20,7 @@
 void kernels_fill_avx512_emulated(Kernels *kernels);
 #endif
 
-static const char *const subjects[] = { "portable", "avx2", "avx512", "avx512 emulated" };
+static const char *const subjects[] = { "portable", "avx2", "avx512", "avx512 emulated", "neon" };
 enum { SUBJECTS = sizeof subjects / sizeof *subjects };
 
 /* The table of a subject; skips the test where it cannot run. */
