@@ -19,6 +19,14 @@ enum { WIDTH = 8, REGISTERS = 16 };
         block(1, 4);                                                                               \
     } while (0)
 
+/* Panels of query rows, vectors x tokens, widest first; a tile of both caches (tile.h). */
+#define PANELS(panel)                                                                              \
+    do {                                                                                           \
+        panel(2, 6);                                                                               \
+        panel(1, 12);                                                                              \
+    } while (0)
+enum { TILE_TOKENS = 96 };
+
 static inline vec vec_zero(void) {
     return _mm256_setzero_ps();
 }
@@ -223,6 +231,10 @@ static inline vec vec_power(vec a) {
 
 static inline vec vec_unless_below(vec x, vec limit, vec y) {
     return _mm256_and_ps(_mm256_cmp_ps(x, limit, _CMP_NLT_UQ), y);
+}
+
+static inline vec vec_where_less(vec a, vec b, vec x, vec y) {
+    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
 
 #include "tiles.h"

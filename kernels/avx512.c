@@ -19,6 +19,15 @@ enum { WIDTH = 16, REGISTERS = 32 };
         block(1, 8);                                                                               \
     } while (0)
 
+/* Panels of query rows, vectors x tokens, widest first; a tile of both caches (tile.h). */
+#define PANELS(panel)                                                                              \
+    do {                                                                                           \
+        panel(4, 6);                                                                               \
+        panel(2, 12);                                                                              \
+        panel(1, 12);                                                                              \
+    } while (0)
+enum { TILE_TOKENS = 96 };
+
 static inline vec vec_zero(void) {
     return _mm512_setzero_ps();
 }
@@ -209,6 +218,10 @@ static inline vec vec_power(vec a) {
 
 static inline vec vec_unless_below(vec x, vec limit, vec y) {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_NLT_UQ), y);
+}
+
+static inline vec vec_where_less(vec a, vec b, vec x, vec y) {
+    return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x);
 }
 
 #include "tiles.h"

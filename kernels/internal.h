@@ -15,6 +15,9 @@ void kernels_fill_ref_rows(Kernels *kernels); /* its part that encodes rows */
 /* Plain C that compilers turn into the vectors of any machine. */
 void kernels_fill_portable(Kernels *kernels);
 
+/* The tiles of these two. */
+extern const TileKernels tile_ref, tile_portable;
+
 /* AVX2 with FMA and F16C. */
 void kernels_fill_avx2(Kernels *kernels);
 

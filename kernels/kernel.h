@@ -14,6 +14,7 @@
 #include <stddef.h>
 
 #include "codec.h"
+#include "tile.h"
 
 /* Scores of m query rows against n stored key rows: s[i*ld_s + j] = sum_d q[i*ld_q + d] * k_j[d],
  * k_j at (char *)k + j*k_stride; d may be less than the row's width, for the first values of it. */
@@ -26,7 +27,7 @@ typedef void (*ValuesFn)(const RowFormat *format, size_t m, size_t n, size_t d, 
 
 /* Entries by row type are called with a format of that type, which must fit (row_format_misfit).
  * Where the type is f32, bf16 or f16 no entry but encode looks at more of it than the type. */
-typedef struct {
+typedef struct Kernels {
     /* The first n values of a stored row into float, and a whole row of format->n values from
      * float. Bytes and floats are the same in every tier. */
     void (*decode[ROW_TYPE_COUNT])(const RowFormat *format, size_t n, const void *row, float *out);
@@ -35,6 +36,9 @@ typedef struct {
     /* The two products of attention over rows where they lie, in their stored type. */
     ScoresFn scores[ROW_TYPE_COUNT];
     ValuesFn values[ROW_TYPE_COUNT];
+
+    /* The products of many query rows with rows of a type, decoded once for all of them. */
+    const TileKernels *tile[ROW_TYPE_COUNT];
 
     /* One step of the online softmax over n raw scores of one query row, in place:
      * scores become exp(scale*s - new_max); *max and *sum are brought up to date and the factor

@@ -108,5 +108,6 @@ void kernels_fill_ref(Kernels *kernels) {
     kernels->values[type] = values_##name;
     ROW_TYPES(TYPED)
 #undef TYPED
+    for (int type = 0; type < ROW_TYPE_COUNT; type++) kernels->tile[type] = &tile_ref;
     kernels_fill_ref_rows(kernels);
 }

@@ -15,6 +15,8 @@
  *                                       and memory behind them is not touched
  *   vec_power(a)                        2^k for a = k + 1.5*2^23
  *   vec_unless_below(x, limit, y)       y, but 0 in lanes where x < limit
+ *   vec_where_less(a, b, x, y)          x in lanes where a < b, else y
+ *   PANELS(panel), TILE_TOKENS          see tile_products.h
  *   and for stored rows what vector_rows.h names
  *
  * Register blocks. `scores` keeps rows x tokens accumulators, each a vector of partial sums along
@@ -269,6 +271,8 @@ static float fma_rounds(size_t rounds, double *flops) {
     return vec_sum(sum);
 }
 
+#include "tile_products.h"
+
 /* ---- the table ---- */
 
 #define TYPED(name, type)                                                                          \
@@ -301,6 +305,7 @@ static void fill(Kernels *kernels) {
     kernels->values[type] = values_##name;
     ROW_TYPES(TYPED)
 #undef TYPED
+    for (int type = 0; type < ROW_TYPE_COUNT; type++) kernels->tile[type] = &tile_f32;
     fill_encoders(kernels);
     kernels->softmax_step = softmax_step;
     kernels->scale = scale_by;

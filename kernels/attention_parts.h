@@ -1,0 +1,118 @@
+/* attention_parts.h -- what the files of attention share: attention_plan.c (how work is cut),
+ * attention_tiles.c and attention_rows.c (an item, with many query rows or few), attention.c (the
+ * call). Nobody else's. */
+#ifndef KVLAB_ATTENTION_PARTS_H
+#define KVLAB_ATTENTION_PARTS_H
+
+#include "attention.h"
+
+/* Query rows of a block: of MLA all heads, at 128 of them. */
+enum { BLOCK_ROWS_MAX = 128 };
+
+/* How a call is cut and where things lie in a thread's workspace (offsets in floats). */
+typedef struct {
+    size_t group;                                /* query heads of a kv head */
+    size_t block_rows;                           /* at most */
+    size_t tile;                                 /* tokens, at most */
+    size_t chunk;                                /* tokens, at most */
+    size_t k_ld, v_ld;                           /* padded widths of query and output */
+    size_t s, factor, rows, part, thread_floats; /* queries lie at 0 */
+} Plan;
+
+/* One block while walking over all of them in order, with what has gone before it. */
+typedef struct {
+    size_t sequence, head, first; /* first of its rows, out of q_tokens * group */
+    size_t rows;                  /* 0 at the end */
+    size_t visible;               /* tokens that its last row sees */
+    size_t chunks, chunk_tokens;
+    size_t query;      /* query tokens of the sequences before */
+    size_t first_item; /* items before */
+    size_t part;       /* floats of partial results before */
+} Block;
+
+/* The result of an item before it is divided: sums of weighted values [rows][v_ld], the greatest
+ * score and the sum of the weights of each row. */
+typedef struct {
+    float *o, *max, *sum;
+} Part;
+
+/* What a thread works on. */
+typedef struct {
+    const Kernels *kernels;
+    const Attention *a;
+    const Plan *plan;
+    const Block *block;
+    float *work; /* this thread's */
+    Part part;   /* where the result goes */
+} Item;
+
+static inline size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+static inline size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+static inline size_t ceil_div(size_t a, size_t b) {
+    return a / b + (a % b != 0);
+}
+
+/* How many of the sequence's cached tokens its query token t sees. */
+static inline size_t visible_tokens(const KvSequence *s, size_t t) {
+    const size_t end = s->q_position + t + 1;
+    return end <= s->position ? 0 : smaller(end - s->position, s->tokens);
+}
+
+/* ---- attention_plan.c ---- */
+
+Plan attention_plan(const Attention *a);
+
+/* A part in memory of so many floats. */
+size_t part_floats(const Plan *plan, size_t rows);
+Part part_at(const Plan *plan, size_t rows, float *floats);
+
+/* The first block, and from one to the next. */
+Block block_begin(const Attention *a, const Plan *plan);
+void block_next(const Attention *a, const Plan *plan, Block *b);
+
+/* Enough rows that a tile is decoded for all of them, or few that read rows where they lie? */
+bool block_is_tiled(const Block *b);
+
+/* ---- an item: rows of a block, and tokens from `begin` to `end` ---- */
+
+/* Add to the part, which begins as nothing seen: o and sum 0, max -INFINITY. */
+void attend_by_tiles(const Item *item, size_t begin, size_t end);
+void attend_by_rows(const Item *item, size_t begin, size_t end);
+
+static inline const unsigned char *block_of(const Item *item, size_t token) {
+    const KvSequence *s = &item->a->sequence[item->block->sequence];
+    const KvLayout *l = &item->a->layout;
+    return s->pool + (size_t)s->table[token / l->block_tokens] * l->block_bytes;
+}
+
+static inline const unsigned char *key_row(const Item *item, size_t token) {
+    const KvLayout *l = &item->a->layout;
+    return block_of(item, token) + l->k_offset + item->block->head * l->k_head +
+           token % l->block_tokens * l->k_row;
+}
+
+static inline const unsigned char *value_row(const Item *item, size_t token) {
+    const KvLayout *l = &item->a->layout;
+    return block_of(item, token) + l->v_offset + item->block->head * l->v_head +
+           token % l->block_tokens * l->v_row;
+}
+
+/* Where row r of the block lies among the rows of q, out and lse, in rows. */
+static inline size_t global_row(const Item *item, size_t r) {
+    const size_t row = item->block->first + r, group = item->plan->group;
+    const size_t token = item->block->query + row / group;
+    return token * item->a->heads + item->block->head * group + row % group;
+}
+
+/* How many of the n tokens from `from` on row r of the block sees. */
+static inline size_t row_sees(const Item *item, size_t r, size_t from, size_t n) {
+    const size_t token = (item->block->first + r) / item->plan->group;
+    const size_t visible = visible_tokens(&item->a->sequence[item->block->sequence], token);
+    return visible <= from ? 0 : smaller(visible - from, n);
+}
+
+#endif

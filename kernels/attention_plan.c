@@ -1,0 +1,109 @@
+/* attention_plan.c -- how a call is cut into items.
+ *
+ *   block   query rows that look at the same cached rows: (query token, head of the group) pairs of
+ *           one kv head. For absorbed MLA that is all heads of a query token.
+ *   chunk   a stretch of the context that a block looks at; more than one where blocks alone would
+ *           be too few or too unequal to keep many cores busy.
+ *   item    a block and a chunk: what one thread takes at a time.
+ *
+ * The cut depends on shapes alone, never on the number of threads. */
+#include "attention_parts.h"
+
+enum {
+    FLOATS_OF_LINE = 16,
+    TILE_ROWS_MIN = 8,       /* from so many rows on a tile is decoded once for all of them */
+    CHUNK_STEP = 96,         /* chunks are whole tiles */
+    CHUNK_TOKENS_MIN = 1056, /* shorter chunks would be dearer to merge than to compute */
+    ITEMS_WANTED = 64
+};
+
+/* Rows an odd number of cache lines apart spread over all sets of the first cache. */
+static size_t padded(size_t floats) {
+    return (ceil_div(floats, FLOATS_OF_LINE) | 1) * FLOATS_OF_LINE;
+}
+
+static size_t sequence_rows(const Attention *a, const Plan *plan, size_t sequence) {
+    return a->sequence[sequence].q_tokens * plan->group;
+}
+
+/* Completes a block whose sequence, head and first row are set. */
+static void block_measure(const Attention *a, const Plan *plan, Block *b) {
+    b->rows = smaller(plan->block_rows, sequence_rows(a, plan, b->sequence) - b->first);
+    const size_t last_token = (b->first + b->rows - 1) / plan->group;
+    b->visible = visible_tokens(&a->sequence[b->sequence], last_token);
+    b->chunks = larger(1, ceil_div(b->visible, plan->chunk));
+    b->chunk_tokens = ceil_div(ceil_div(b->visible, b->chunks), CHUNK_STEP) * CHUNK_STEP;
+}
+
+/* Goes to the next sequence that has queries, this one included. */
+static void block_enter(const Attention *a, const Plan *plan, Block *b) {
+    for (; b->sequence < a->sequences; b->sequence++) {
+        if (sequence_rows(a, plan, b->sequence)) {
+            block_measure(a, plan, b);
+            return;
+        }
+    }
+    b->rows = 0;
+}
+
+Block block_begin(const Attention *a, const Plan *plan) {
+    Block b = { 0 };
+    block_enter(a, plan, &b);
+    return b;
+}
+
+size_t part_floats(const Plan *plan, size_t rows) {
+    return rows * plan->v_ld + 2 * tile_lanes(rows);
+}
+
+Part part_at(const Plan *plan, size_t rows, float *floats) {
+    float *max = floats + rows * plan->v_ld;
+    return (Part){ floats, max, max + tile_lanes(rows) };
+}
+
+void block_next(const Attention *a, const Plan *plan, Block *b) {
+    b->first_item += b->chunks;
+    if (b->chunks > 1) b->part += b->chunks * part_floats(plan, b->rows);
+    b->first += b->rows;
+    if (b->first == sequence_rows(a, plan, b->sequence)) {
+        b->first = 0;
+        if (++b->head == a->layout.kv_heads) {
+            b->head = 0;
+            b->query += a->sequence[b->sequence++].q_tokens;
+            block_enter(a, plan, b);
+            return;
+        }
+    }
+    block_measure(a, plan, b);
+}
+
+bool block_is_tiled(const Block *b) {
+    return b->rows >= TILE_ROWS_MIN;
+}
+
+static void place_workspace(const Attention *a, Plan *plan) {
+    const KvLayout *l = &a->layout;
+    const size_t rows = plan->block_rows, lanes = tile_lanes(rows);
+    size_t at = larger(tile_query_floats(rows, l->dk), rows * plan->k_ld);
+    plan->s = at, at += lanes * TILE_TOKENS_MAX;
+    plan->factor = at, at += lanes;
+    plan->rows = at, at += tile_row_floats(TILE_TOKENS_MAX, l->dk, l->dv, l->v_in_k);
+    plan->part = at, at += part_floats(plan, rows);
+    plan->thread_floats = at;
+}
+
+Plan attention_plan(const Attention *a) {
+    const KvLayout *l = &a->layout;
+    Plan plan = { .group = a->heads / l->kv_heads, .k_ld = padded(l->dk), .v_ld = padded(l->dv) };
+    size_t most_rows = 1;
+    for (size_t i = 0; i < a->sequences; i++)
+        most_rows = larger(most_rows, sequence_rows(a, &plan, i));
+    plan.block_rows = smaller(BLOCK_ROWS_MAX, most_rows);
+
+    plan.chunk = SIZE_MAX;
+    size_t total = 0;
+    for (Block b = block_begin(a, &plan); b.rows; block_next(a, &plan, &b)) total += b.visible;
+    plan.chunk = larger(CHUNK_TOKENS_MIN, ceil_div(total, ITEMS_WANTED));
+    place_workspace(a, &plan);
+    return plan;
+}
