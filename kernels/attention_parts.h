@@ -101,6 +101,12 @@ static inline const unsigned char *value_row(const Item *item, size_t token) {
            token % l->block_tokens * l->v_row;
 }
 
+/* The tokens from `token` on that lie in the same block, at most n. */
+static inline size_t run_length(const Item *item, size_t token, size_t n) {
+    const size_t block_tokens = item->a->layout.block_tokens;
+    return smaller(n, block_tokens - token % block_tokens);
+}
+
 /* Where row r of the block lies among the rows of q, out and lse, in rows. */
 static inline size_t global_row(const Item *item, size_t r) {
     const size_t row = item->block->first + r, group = item->plan->group;

@@ -17,12 +17,6 @@ static void load_queries(const Item *item) {
                dk * sizeof(float));
 }
 
-/* The tokens from `token` on that lie in the same block, at most n. */
-static size_t run_length(const Item *item, size_t token, size_t n) {
-    const size_t block_tokens = item->a->layout.block_tokens;
-    return smaller(n, block_tokens - token % block_tokens);
-}
-
 /* The same of a piece of a tile read where it lies. */
 static size_t piece_length(const Item *item, size_t token, size_t n) {
     return run_length(item, token, smaller(n, PIECE_TOKENS));

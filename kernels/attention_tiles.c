@@ -49,12 +49,17 @@ static void pack_queries(const Item *item, const Tile *t) {
 }
 
 static TileRows find_rows(const Item *item, size_t from, size_t n, Pointers *pointers, int side) {
-    const bool v_in_k = item->a->layout.v_in_k;
-    for (size_t j = 0; j < n; j++) {
-        pointers->keys[side][j] = key_row(item, from + j);
-        if (!v_in_k) pointers->values[side][j] = value_row(item, from + j);
+    const KvLayout *l = &item->a->layout;
+    const unsigned char **keys = pointers->keys[side], **values = pointers->values[side];
+    for (size_t j = 0, run; j < n; j += run) {
+        run = run_length(item, from + j, n - j);
+        const unsigned char *key = key_row(item, from + j), *value = value_row(item, from + j);
+        for (size_t i = 0; i < run; i++) {
+            keys[j + i] = key + i * l->k_row;
+            values[j + i] = value + i * l->v_row;
+        }
     }
-    return (TileRows){ n, pointers->keys[side], v_in_k ? NULL : pointers->values[side] };
+    return (TileRows){ n, keys, l->v_in_k ? NULL : values };
 }
 
 void attend_by_tiles(const Item *item, size_t begin, size_t end) {

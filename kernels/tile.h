@@ -84,12 +84,28 @@ size_t tile_row_floats(size_t n, size_t dk, size_t dv, bool v_in_k);
 
 /* A walk over the memory of the next rows, a few cache lines at each of `steps` steps. */
 typedef struct {
-    const Tile *t;
-    size_t row, at; /* byte `at` of row `row`: keys, then values */
-    size_t lines;   /* of a step */
+    const TileRows *next;
+    size_t key_bytes, row_bytes; /* row_bytes: key and value row */
+    size_t row, at;              /* byte `at` of row `row`: its key, then its value */
+    size_t lines;                /* of a step */
 } TileAhead;
 
 TileAhead tile_ahead(const Tile *t, size_t steps);
-void tile_ask(TileAhead *ahead);
+
+/* Into the second cache: the first is full of what is being computed. */
+static inline void tile_ask(TileAhead *ahead) {
+    const TileRows *next = ahead->next;
+    for (size_t i = 0; i < ahead->lines && ahead->row < next->n; i++) {
+        const size_t at = ahead->at, keys = ahead->key_bytes;
+        const unsigned char *p =
+            at < keys ? next->keys[ahead->row] + at : next->values[ahead->row] + (at - keys);
+        __builtin_prefetch(p, 0, 2);
+        ahead->at = at < keys && at + 64 > keys ? keys : at + 64;
+        if (ahead->at >= ahead->row_bytes) {
+            ahead->at = 0;
+            ahead->row++;
+        }
+    }
+}
 
 #endif

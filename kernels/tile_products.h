@@ -85,21 +85,40 @@ static void tile_queries(const Tile *t, const float *const *rows) {
 #undef PACK
 }
 
-static void decode_keys(const Tile *t, size_t from, size_t count) {
-    const size_t ld = padded_row(t->dk);
-    for (size_t j = from; j < from + count; j++)
-        t->kernels->decode[t->k.type](&t->k, t->dk, t->stored.keys[j], t->rows + j * ld);
+/* Rows of floats, `ld` apart. */
+typedef struct {
+    const float *at;
+    size_t ld;
+} FloatRows;
+
+/* Rows of floats that lie at equal distances need no copy; ld is 0 where these do not. */
+static FloatRows rows_in_place(const RowFormat *format, size_t n,
+                               const unsigned char *const *rows) {
+    const FloatRows none = { 0 };
+    if (format->type != ROW_F32 || (uintptr_t)rows[0] % sizeof(float)) return none;
+    const ptrdiff_t step = n > 1 ? rows[1] - rows[0] : (ptrdiff_t)sizeof(float);
+    if (step <= 0 || step % (ptrdiff_t)sizeof(float)) return none;
+    for (size_t j = 1; j < n; j++)
+        if (rows[j] - rows[j - 1] != step) return none;
+    return (FloatRows){ (const void *)rows[0], (size_t)step / sizeof(float) };
 }
 
-/* The values as floats: decoded now, or with the keys of a latent before. */
-static const float *tile_values_decoded(const Tile *t, size_t *ld) {
-    const size_t keys = padded_row(t->dk);
-    *ld = t->v_in_k ? keys : padded_row(t->dv);
-    if (t->v_in_k) return t->rows;
-    float *v = t->rows + t->n * keys;
+static FloatRows rows_decoded(const Tile *t, const RowFormat *format, size_t d,
+                              const unsigned char *const *rows, float *room) {
+    const FloatRows there = rows_in_place(format, t->n, rows);
+    if (there.ld) return there;
+    const size_t ld = padded_row(d);
     for (size_t j = 0; j < t->n; j++)
-        t->kernels->decode[t->v.type](&t->v, t->dv, t->stored.values[j], v + j * *ld);
-    return v;
+        t->kernels->decode[format->type](format, d, rows[j], room + j * ld);
+    return (FloatRows){ room, ld };
+}
+
+/* Those of a latent were decoded with its keys. */
+static FloatRows tile_value_rows(const Tile *t) {
+    const size_t ld_k = padded_row(t->dk);
+    if (!t->v_in_k) return rows_decoded(t, &t->v, t->dv, t->stored.values, t->rows + t->n * ld_k);
+    const FloatRows there = rows_in_place(&t->k, t->n, t->stored.keys);
+    return there.ld ? there : (FloatRows){ t->rows, ld_k };
 }
 
 /* ---- scores ---- */
@@ -109,33 +128,30 @@ static size_t seen_before(const Tile *t, size_t end) {
     return t->seen ? t->seen[(end < t->m ? end : t->m) - 1] : t->n;
 }
 
-/* The tokens that a panel sees, `tokens` at a time, then fewer. The first panel finds the keys
- * still in their stored type: each group is decoded right before it is read. */
-INLINE void score_panel(const Tile *t, size_t first, size_t vectors, size_t tokens,
+/* The tokens that a panel sees, `tokens` at a time, then fewer. */
+INLINE void score_panel(const Tile *t, FloatRows keys, size_t first, size_t vectors, size_t tokens,
                         TileAhead *ahead) {
-    const size_t ld_k = padded_row(t->dk), width = vectors * WIDTH,
-                 seen = seen_before(t, first + width);
+    const size_t width = vectors * WIDTH, seen = seen_before(t, first + width);
     const float *queries = t->queries + first * t->dk;
     size_t j = 0;
 #define SCORE(at_once)                                                                             \
     for (; j + (at_once) <= seen; j += (at_once)) {                                                \
-        if (!first) decode_keys(t, j, at_once);                                                    \
         tile_ask(ahead);                                                                           \
-        product(at_once, vectors, t->dk, t->rows + j * ld_k, ld_k, 1, queries, width,              \
+        product(at_once, vectors, t->dk, keys.at + j * keys.ld, keys.ld, 1, queries, width,        \
                 PRODUCT_SETS, NULL, t->s + j * t->ld_s + first, t->ld_s);                          \
     }
     SCORE(tokens);
     SCORE(2);
     SCORE(1);
 #undef SCORE
-    if (!first) decode_keys(t, j, t->n - j); /* for other panels, and the values of a latent */
 }
 
 static void tile_scores(const Tile *t) {
+    const FloatRows keys = rows_decoded(t, &t->k, t->dk, t->stored.keys, t->rows);
     TileAhead ahead = tile_ahead(t, t->n * t->m / (SCORED_AT_ONCE * WIDTH) + 1);
     size_t first = 0;
 #define SCORE(vectors, tokens)                                                                     \
-    OVER_PANELS(vectors, tokens, score_panel(t, first, vectors, tokens, &ahead))
+    OVER_PANELS(vectors, tokens, score_panel(t, keys, first, vectors, tokens, &ahead))
     PANELS(SCORE);
 #undef SCORE
 }
@@ -224,12 +240,12 @@ INLINE size_t value_groups(const Tile *t, size_t first, size_t rows, size_t vect
 }
 
 static void tile_values(const Tile *t) {
-    size_t ld_v, first = 0;
-    const float *v = tile_values_decoded(t, &ld_v);
-#define VALUES(rows, vectors) first = value_groups(t, first, rows, vectors, v, ld_v)
+    const FloatRows v = tile_value_rows(t);
+    size_t first = 0;
+#define VALUES(rows, vectors) first = value_groups(t, first, rows, vectors, v.at, v.ld)
     BLOCKS(VALUES);
 #undef VALUES
-    values_tail(t, t->dv - t->dv % WIDTH, v, ld_v);
+    values_tail(t, t->dv - t->dv % WIDTH, v.at, v.ld);
 }
 
 static const TileKernels tile_f32 = {
