@@ -86,7 +86,7 @@ static void run_item(Item *item, size_t chunk, float *parts) {
     }
     const size_t begin = smaller(chunk * b->chunk_tokens, b->visible);
     const size_t end = smaller(begin + b->chunk_tokens, b->visible);
-    if (block_is_tiled(b))
+    if (block_is_tiled(item->a, b))
         attend_by_tiles(item, begin, end);
     else
         attend_by_rows(item, begin, end);
@@ -154,6 +154,7 @@ Cost attention_cost(const Attention *a) {
     const KvLayout *l = &a->layout;
     const double heads = (double)a->heads, kv_heads = (double)l->kv_heads;
     const double row = (double)row_bytes(l->k) + (l->v_in_k ? 0 : (double)row_bytes(l->v));
+    const double token = l->coding ? l->coding->token_bytes : kv_heads * row;
     Cost cost = { 0 };
     for (size_t i = 0; i < a->sequences; i++) {
         const KvSequence *s = &a->sequence[i];
@@ -161,8 +162,8 @@ Cost attention_cost(const Attention *a) {
         for (size_t t = 0; t < s->q_tokens; t++) pairs += (double)visible_tokens(s, t);
         const double seen = s->q_tokens ? (double)visible_tokens(s, s->q_tokens - 1) : 0;
         cost.flops += 2 * (double)(l->dk + l->dv) * heads * pairs;
-        cost.bytes += kv_heads * row * seen +
-                      (double)s->q_tokens * heads * (double)(l->dk + l->dv) * sizeof(float);
+        cost.bytes +=
+            token * seen + (double)s->q_tokens * heads * (double)(l->dk + l->dv) * sizeof(float);
     }
     return cost;
 }

@@ -11,12 +11,12 @@ enum { BLOCK_ROWS_MAX = 128 };
 
 /* How a call is cut and where things lie in a thread's workspace (offsets in floats). */
 typedef struct {
-    size_t group;                                /* query heads of a kv head */
-    size_t block_rows;                           /* at most */
-    size_t tile;                                 /* tokens, at most */
-    size_t chunk;                                /* tokens, at most */
-    size_t k_ld, v_ld;                           /* padded widths of query and output */
-    size_t s, factor, rows, part, thread_floats; /* queries lie at 0 */
+    size_t group;                                       /* query heads of a kv head */
+    size_t block_rows;                                  /* at most */
+    size_t tile;                                        /* tokens, at most */
+    size_t chunk;                                       /* tokens, at most */
+    size_t k_ld, v_ld;                                  /* padded widths of query and output */
+    size_t s, factor, rows, coded, part, thread_floats; /* queries lie at 0 */
 } Plan;
 
 /* One block while walking over all of them in order, with what has gone before it. */
@@ -74,8 +74,9 @@ Part part_at(const Plan *plan, size_t rows, float *floats);
 Block block_begin(const Attention *a, const Plan *plan);
 void block_next(const Attention *a, const Plan *plan, Block *b);
 
-/* Enough rows that a tile is decoded for all of them, or few that read rows where they lie? */
-bool block_is_tiled(const Block *b);
+/* Rows enough that a tile is decoded for all of them, or cached rows that cannot be read where they
+ * lie? */
+bool block_is_tiled(const Attention *a, const Block *b);
 
 /* ---- an item: rows of a block, and tokens from `begin` to `end` ---- */
 

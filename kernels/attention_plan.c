@@ -77,8 +77,8 @@ void block_next(const Attention *a, const Plan *plan, Block *b) {
     block_measure(a, plan, b);
 }
 
-bool block_is_tiled(const Block *b) {
-    return b->rows >= TILE_ROWS_MIN;
+bool block_is_tiled(const Attention *a, const Block *b) {
+    return b->rows >= TILE_ROWS_MIN || a->layout.coding;
 }
 
 static void place_workspace(const Attention *a, Plan *plan) {
@@ -88,6 +88,8 @@ static void place_workspace(const Attention *a, Plan *plan) {
     plan->s = at, at += lanes * TILE_TOKENS_MAX;
     plan->factor = at, at += lanes;
     plan->rows = at, at += tile_row_floats(TILE_TOKENS_MAX, l->dk, l->dv, l->v_in_k);
+    plan->coded = at;
+    if (l->coding) at += TILE_TOKENS_MAX * (plan->k_ld + (l->v_in_k ? 0 : plan->v_ld));
     plan->part = at, at += part_floats(plan, rows);
     plan->thread_floats = at;
 }

@@ -14,18 +14,17 @@ typedef struct {
 } Pointers;
 
 /* The route of a type; where keys and values go different ones, that of floats takes any type. */
-static const TileKernels *route(const Item *item) {
-    const KvLayout *l = &item->a->layout;
-    const TileKernels *k = item->kernels->tile[l->k.type], *v = item->kernels->tile[l->v.type];
-    return k == v ? k : item->kernels->tile[ROW_F32];
+static const TileKernels *route(const Tile *t) {
+    const TileKernels *k = t->kernels->tile[t->k.type], *v = t->kernels->tile[t->v.type];
+    return k == v ? k : t->kernels->tile[ROW_F32];
 }
 
 static Tile item_tile(const Item *item) {
     const Plan *plan = item->plan;
     const KvLayout *l = &item->a->layout;
     return (Tile){ .kernels = item->kernels,
-                   .k = l->k,
-                   .v = l->v,
+                   .k = l->coding ? row_format(ROW_F32, l->dk) : l->k,
+                   .v = l->coding ? row_format(ROW_F32, l->dv) : l->v,
                    .m = item->block->rows,
                    .dk = l->dk,
                    .dv = l->dv,
@@ -45,7 +44,7 @@ static Tile item_tile(const Item *item) {
 static void pack_queries(const Item *item, const Tile *t) {
     const float *rows[BLOCK_ROWS_MAX];
     for (size_t r = 0; r < t->m; r++) rows[r] = item->a->q + global_row(item, r) * t->dk;
-    route(item)->queries(t, rows);
+    route(t)->queries(t, rows);
 }
 
 static TileRows find_rows(const Item *item, size_t from, size_t n, Pointers *pointers, int side) {
@@ -62,20 +61,40 @@ static TileRows find_rows(const Item *item, size_t from, size_t n, Pointers *poi
     return (TileRows){ n, keys, l->v_in_k ? NULL : values };
 }
 
+/* Rows of a layout's own coding become floats first. */
+static TileRows decode_coded(const Item *item, size_t from, size_t n, Pointers *pointers) {
+    const KvLayout *l = &item->a->layout;
+    const Plan *plan = item->plan;
+    float *keys = item->work + plan->coded, *values = keys + TILE_TOKENS_MAX * plan->k_ld;
+    l->coding->decode(l->coding, item->kernels, &item->a->sequence[item->block->sequence],
+                      item->block->head, from, n, keys, plan->k_ld, values, plan->v_ld);
+    for (size_t j = 0; j < n; j++) {
+        pointers->keys[0][j] = (const void *)(keys + j * plan->k_ld);
+        pointers->values[0][j] = (const void *)(values + j * plan->v_ld);
+    }
+    return (TileRows){ n, pointers->keys[0], l->v_in_k ? NULL : pointers->values[0] };
+}
+
 void attend_by_tiles(const Item *item, size_t begin, size_t end) {
-    const TileKernels *kernels = route(item);
+    Tile t = item_tile(item);
+    const TileKernels *kernels = route(&t);
+    const bool coded = item->a->layout.coding != NULL;
     uint32_t seen[BLOCK_ROWS_MAX];
     Pointers pointers;
-    Tile t = item_tile(item);
     pack_queries(item, &t);
-    t.next = find_rows(item, begin, smaller(kernels->tokens, end - begin), &pointers, 0);
     int side = 0;
+    if (!coded)
+        t.next = find_rows(item, begin, smaller(kernels->tokens, end - begin), &pointers, side);
     for (size_t from = begin; from < end; from += t.n) {
-        t.stored = t.next;
-        t.n = t.stored.n;
-        side = !side;
-        t.next = find_rows(item, from + t.n, smaller(kernels->tokens, end - from - t.n), &pointers,
-                           side);
+        t.n = smaller(kernels->tokens, end - from);
+        if (coded) {
+            t.stored = decode_coded(item, from, t.n, &pointers);
+        } else {
+            const size_t after = from + t.n;
+            t.stored = t.next;
+            side = !side;
+            t.next = find_rows(item, after, smaller(kernels->tokens, end - after), &pointers, side);
+        }
         t.seen = NULL;
         if (row_sees(item, 0, from, t.n) < t.n) {
             for (size_t r = 0; r < t.m; r++) seen[r] = (uint32_t)row_sees(item, r, from, t.n);

@@ -166,7 +166,7 @@ static void rmsnorm(size_t n, float eps, const float *x, const float *weight, fl
 static float fma_rounds(size_t rounds, double *flops) {
     enum { CHAINS = 32 };
     float chain[CHAINS];
-    for (size_t c = 0; c < CHAINS; c++) chain[c] = (float)c;
+    for (size_t c = 0; c < CHAINS; c++) chain[c] = (float)c + 0.5f;
     for (size_t r = 0; r < rounds; r++) {
 #pragma omp simd
         for (size_t c = 0; c < CHAINS; c++) chain[c] = chain[c] * 0.999f + 0.001f;

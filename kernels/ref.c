@@ -86,7 +86,7 @@ static void rmsnorm(size_t n, float eps, const float *x, const float *weight, fl
 
 /* Two flops a round on each of 8 chains. */
 static float fma_rounds(size_t rounds, double *flops) {
-    float chain[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+    float chain[8] = { 0.5f, 1.5f, 2.5f, 3.5f, 4.5f, 5.5f, 6.5f, 7.5f };
     for (size_t r = 0; r < rounds; r++)
         for (size_t c = 0; c < 8; c++) chain[c] = chain[c] * 0.999f + 0.001f;
     float sum = 0;

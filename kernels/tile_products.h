@@ -91,13 +91,14 @@ typedef struct {
     size_t ld;
 } FloatRows;
 
-/* Rows of floats that lie at equal distances need no copy; ld is 0 where these do not. */
+/* Rows of floats an equal and odd number of cache lines apart need no copy; ld is 0 where these are
+ * not. */
 static FloatRows rows_in_place(const RowFormat *format, size_t n,
                                const unsigned char *const *rows) {
     const FloatRows none = { 0 };
     if (format->type != ROW_F32 || (uintptr_t)rows[0] % sizeof(float)) return none;
-    const ptrdiff_t step = n > 1 ? rows[1] - rows[0] : (ptrdiff_t)sizeof(float);
-    if (step <= 0 || step % (ptrdiff_t)sizeof(float)) return none;
+    const ptrdiff_t line = 64, step = n > 1 ? rows[1] - rows[0] : line;
+    if (step <= 0 || step % line || step / line % 2 == 0) return none;
     for (size_t j = 1; j < n; j++)
         if (rows[j] - rows[j - 1] != step) return none;
     return (FloatRows){ (const void *)rows[0], (size_t)step / sizeof(float) };

@@ -258,10 +258,12 @@ static void rmsnorm(size_t n, float eps, const float *x, const float *weight, fl
 }
 
 static float fma_rounds(size_t rounds, double *flops) {
-    enum { CHAINS = 12 }; /* two units times the latency, and some */
+    /* Two units times the latency, and some. None begins at 1, where a round changes nothing and
+     * compilers leave it out. */
+    enum { CHAINS = 12 };
     const vec factor = vec_all(0.999f), term = vec_all(0.001f);
     vec chain[CHAINS];
-    UNROLL for (size_t c = 0; c < CHAINS; c++) chain[c] = vec_all((float)c);
+    UNROLL for (size_t c = 0; c < CHAINS; c++) chain[c] = vec_all((float)c + 0.5f);
     for (size_t r = 0; r < rounds; r++) {
         UNROLL for (size_t c = 0; c < CHAINS; c++) chain[c] = vec_fma(chain[c], factor, term);
     }
