@@ -58,7 +58,8 @@ Test(check, a_wrong_study_gives_one_line_and_exit_code_2) {
           "mean gqa-4?" },
         { "model: Llama-2-7b\n",
           "s.yaml:1:8: model: Llama-2-7b: no such model; allowed: a name that `kvlab models` "
-          "lists, a config.json, a folder that holds one; did you mean Llama-2-7b-hf?" },
+          "lists, a config.json, a folder that holds one, a .gguf file; did you mean "
+          "Llama-2-7b-hf?" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char line[512];
