@@ -117,6 +117,7 @@ static Status plan_only(const ConfigFile *config, const StudyOptions *options, b
     StudyPreview preview;
     Config first;
     TRY(study_preview(config, options, &preview, err));
+    if (!preview.points) return OK; /* a rank that does not have the list */
     if (as_json) return print_preview_json(&preview, err);
     config_point(config, PHASE_BYTES, 0, &first);
     printf("%s\n", first.title);
@@ -132,6 +133,7 @@ static Status run_study(const ConfigFile *config, const StudyOptions *options, b
     StudySummary summary;
     ReportSummary report;
     TRY(study_run(config, options, &summary, err));
+    if (summary.served) return OK;
     if (summary.stopped)
         return fail(err, ERR_MACHINE,
                     "stopped by %s; %zu points were finished and are stored, --resume goes on",
@@ -206,10 +208,10 @@ Status cmd_run(int argc, char **argv, Error *err) {
     TRY(read_numbers(jobs, shard, &run, err));
     TRY(name_folder(out, study, folder, sizeof folder, err));
     ConfigFile *config = NULL;
-    TRY(config_read(&config, study, overrides.count, overrides.value, err));
+    Status status = config_read(&config, study, overrides.count, overrides.value, err);
+    if (status != OK) return study_give_up(status, err);
     stop_catch();
-    const Status status =
-        dry ? plan_only(config, &run, as_json, err) : run_study(config, &run, as_json, err);
+    status = dry ? plan_only(config, &run, as_json, err) : run_study(config, &run, as_json, err);
     progress_close(&view);
     config_free(config);
     return status;

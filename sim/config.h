@@ -75,6 +75,10 @@ typedef struct {
         uint64_t memory_bytes; /* 0: what the machine has available */
         double point_seconds;
     } limits;
+    struct {
+        bool share_host; /* points that measure time may run beside others */
+        double lost_seconds;
+    } cluster;
 } Config;
 
 typedef struct ConfigFile ConfigFile;

@@ -398,6 +398,18 @@ const Field config_fields[] = {
       .initial = "60",
       FROM(0.001, 86400, "s"),
       .help = "Points that would take longer are left out and named." },
+    { .key = "cluster.share_host",
+      .type = FIELD_CHOICE,
+      AT(cluster.share_host),
+      .initial = "no",
+      ONE_OF("no", "yes"),
+      .help = "May points that measure time run beside other points on a host?" },
+    { .key = "cluster.lost_seconds",
+      .type = FIELD_REAL,
+      AT(cluster.lost_seconds),
+      .initial = "30",
+      FROM(1, 3600, "s"),
+      .help = "A rank that is silent for so long is taken as lost, its points given to others." },
 };
 const size_t config_field_count = sizeof config_fields / sizeof *config_fields;
 

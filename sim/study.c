@@ -8,6 +8,7 @@
 
 #include "progress.h"
 #include "quantity.h"
+#include "ranks.h"
 #include "study_schedule.h"
 #include "study_talk.h"
 #include "textfile.h"
@@ -24,10 +25,11 @@ bool study_is_timed(const ConfigFile *config) {
 /* Threads never multiply: where several points run at once, the cores are shared out. */
 static Status share_threads(Study *study, size_t jobs, Error *err) {
     const size_t cores = (size_t)study->machine.cores, given = study->first.threads;
+    jobs *= (size_t)ranks_place().local_size;
     if (jobs > 1 && given > 1 && jobs * given > cores)
         return fail(err, ERR_INPUT,
-                    "--jobs: %zu points of %zu threads at once are more than this machine's %zu "
-                    "cores; choose fewer, or threads: 0 to share the cores out",
+                    "threads: %zu points of %zu threads at once are more than this machine's %zu "
+                    "cores; choose fewer, or 0 to share the cores out",
                     jobs, given, cores);
     study->alone_threads = (int)(given ? given : cores);
     study->shared_threads = (int)(given ? given : jobs < cores ? cores / jobs : 1);
@@ -148,23 +150,71 @@ static Status run_with_crew(Schedule *schedule, Error *err) {
     return status;
 }
 
-/* Starts the crew and does with it what is asked. */
+/* A digest of what all ranks must read alike (FNV-1a). */
+static uint64_t digest(const char *text) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+    return hash;
+}
+
+static RankCard own_card(const Study *study) {
+    RankCard card = { .study = digest(config_text(study->config)),
+                      .memory_bytes = study->memory_bytes };
+    snprintf(card.version, sizeof card.version, "%s (%s)", study->machine.version,
+             study->machine.commit);
+    return card;
+}
+
+/* As a rank of a job: acts with the workers of all ranks, or serves the first. */
+static Status act_with_ranks(Schedule *schedule, Workers *workers, Status status,
+                             Status (*act)(Schedule *, Error *), Error *err) {
+    Study *study = schedule->study;
+    RankCard card = own_card(study);
+    Ranks *ranks = NULL;
+    TRY(ranks_open(&ranks, workers, &card, study->first.cluster.lost_seconds, status, err));
+    study->memory_bytes = (size_t)card.memory_bytes;
+    schedule->summary->served = ranks_place().number > 0;
+    if (schedule->summary->served) {
+        status = ranks_serve(ranks, err);
+    } else {
+        schedule->crew = ranks_crew(ranks);
+        status = act(schedule, err);
+        if (status != OK) schedule->crew->halt(schedule->crew);
+    }
+    ranks_close(ranks);
+    return status;
+}
+
+static Status start_workers(Study *study, size_t jobs, Workers **workers, Error *err) {
+    TRY(set_up(study, jobs, err));
+    return workers_start(workers, jobs, study_work, study, err);
+}
+
+/* Starts the workers, while nothing else runs in this process, and does with them what is asked. */
 static Status with_crew(const ConfigFile *config, const StudyOptions *options,
                         Status (*act)(Schedule *, Error *), StudySummary *summary,
                         StudyPreview *seen, Error *err) {
-    const size_t jobs = options->jobs ? options->jobs : 1;
     Study study = { .config = config };
     Schedule schedule = { .study = &study, .options = options, .summary = summary };
     Workers *workers = NULL;
-    TRY(set_up(&study, jobs, err));
     schedule.shard = study_shard(config, options->shard, options->shards);
-    TRY(workers_start(&workers, jobs, study_work, &study, err));
-    schedule.crew = workers_crew(workers);
-    const Status status = act(&schedule, err);
-    if (status != OK) schedule.crew->halt(schedule.crew);
+    Status status = start_workers(&study, options->jobs ? options->jobs : 1, &workers, err);
+    if (ranks_place().size > 1) {
+        status = act_with_ranks(&schedule, workers, status, act, err);
+    } else if (status == OK) {
+        schedule.crew = workers_crew(workers);
+        status = act(&schedule, err);
+        if (status != OK) schedule.crew->halt(schedule.crew);
+    }
     workers_free(workers);
     if (seen && status == OK) *seen = schedule.preview;
     return status;
+}
+
+Status study_give_up(Status status, Error *err) {
+    RankCard card = { .version = "" };
+    Ranks *ranks;
+    return ranks_place().size > 1 ? ranks_open(&ranks, NULL, &card, 1, status, err) : status;
 }
 
 Status study_preview(const ConfigFile *config, const StudyOptions *options, StudyPreview *out,

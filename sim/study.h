@@ -15,6 +15,7 @@ typedef struct {
     size_t failed;
     size_t lost; /* worker processes that ended before their points did */
     int stopped; /* the signal that asked to stop; 0: the list is finished */
+    bool served; /* as a rank of an MPI job other than the first, which has the store */
 } StudySummary;
 
 typedef struct {
@@ -42,6 +43,10 @@ typedef struct {
     size_t memory_limit_bytes, disk_free_bytes;
 } StudyPreview;
 
+/* For a rank of an MPI job that cannot get as far as study_run: tells the others, and returns
+ * status with a message that one rank alone has. Without MPI it returns status as it is. */
+Status study_give_up(Status status, Error *err);
+
 /* Plans a study without running it. Errors: those of study_run. */
 Status study_preview(const ConfigFile *config, const StudyOptions *options, StudyPreview *preview,
                      Error *err);
@@ -53,9 +58,10 @@ void study_preview_line(const StudyPreview *preview, char *line, size_t size);
  * error layer's size. Errors: ERR_INPUT with the place of the key in the study. */
 Status study_check(const ConfigFile *config, Model *model, Error *err);
 
-/* Runs a study into a folder. Errors: ERR_INPUT before anything is written where the model, a
- * contender or a context does not fit (and limits.memory is not set to leave it out); ERR_MACHINE
- * when the store cannot be written. A failed point is not an error of the run: see the summary. */
+/* Runs a study into a folder; as a rank of an MPI job (ranks.h), together with the others. Errors:
+ * ERR_INPUT before anything is written where the model, a contender or a context does not fit (and
+ * limits.memory is not set to leave it out); ERR_MACHINE when the store cannot be written. A failed
+ * point is not an error of the run: see the summary. */
 Status study_run(const ConfigFile *config, const StudyOptions *options, StudySummary *summary,
                  Error *err);
 

@@ -51,7 +51,7 @@ typedef struct {
 
 enum { LOSSES_MOST = 3 };
 
-static const double WAIT_SECONDS = 0.5, TOLD_NS = 0.1e9;
+static const double WAIT_SECONDS = 0.5, LAST_SECONDS = 0.2, TOLD_NS = 0.1e9;
 
 /* ---- telling ---- */
 
@@ -164,6 +164,7 @@ static Status send_batch(Run *run, size_t worker, Error *err) {
     message_start(&run->out, TALK_RUN);
     message_put(&run->out, &seat->phase, sizeof seat->phase);
     message_put(&run->out, &run->host[seat->host].peaks, sizeof(Peaks));
+    message_put(&run->out, &run->study->memory_bytes, sizeof run->study->memory_bytes);
     message_put(&run->out, &seat->count, sizeof seat->count);
     for (size_t i = 0; i < seat->count; i++)
         message_put(&run->out, &seat->open[i].index, sizeof seat->open[i].index);
@@ -340,7 +341,7 @@ static Status stop(Run *run, Error *err) {
     run->crew->halt(run->crew);
     for (;;) {
         CrewEvent event;
-        TRY(run->crew->wait(run->crew, WAIT_SECONDS, &event, &run->in, err));
+        TRY(run->crew->wait(run->crew, LAST_SECONDS, &event, &run->in, err));
         if (event.kind == CREW_NOTHING) return OK;
         if (event.kind == CREW_MESSAGE && run->in.kind == TALK_POINT)
             TRY(hear_point(run, event.worker, err));
@@ -380,7 +381,7 @@ static Status run_open(Run *run, Error *err) {
     run->started_ns = measure_now_ns();
     run->all_seconds = preview->timed_seconds + preview->other_seconds;
     return handout_new(&run->handout, PHASE_COUNT, run->schedule->shard.shape, crew->count,
-                       run->host_of, run->schedule->share_host, err);
+                       run->host_of, run->study->first.cluster.share_host, err);
 }
 
 static void run_close(Run *run) {

@@ -12,7 +12,6 @@ typedef struct {
     Crew *crew;
     const StudyOptions *options;
     StudySummary *summary;
-    bool share_host;
 } Schedule;
 
 /* Has the first worker measure what its host can do, into study->peaks. */

@@ -84,6 +84,7 @@ static Status run_points(Work *work, Error *err) {
     Task *tasks = NULL, **list = NULL;
     message_take(&work->in, &phase, sizeof phase);
     message_take(&work->in, &work->study.peaks, sizeof work->study.peaks);
+    message_take(&work->in, &work->study.memory_bytes, sizeof work->study.memory_bytes);
     message_take(&work->in, &count, sizeof count);
     Status status = BUFFER(&tasks, count, "points", err);
     if (status == OK) status = BUFFER(&list, count, "points", err);

@@ -52,7 +52,7 @@ static Workers *of(Crew *crew) {
 /* What the new process does; it never returns. Signals are for its parent, with which it ends. */
 static void live(Workers *workers, int socket, pid_t parent) {
     signal(SIGINT, SIG_IGN);
-    signal(SIGTERM, SIG_DFL);
+    signal(SIGTERM, SIG_IGN);
 #ifdef __linux__
     prctl(PR_SET_PDEATHSIG, SIGKILL);
 #endif
