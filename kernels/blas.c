@@ -3,11 +3,13 @@
  * LAPACK thinks in columns: a row-major [m, n] in memory is its column-major [n, m], the transpose.
  * Each decomposition below is therefore stated for the transpose, so that nothing is copied to turn
  * it round. */
+#define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include "blas.h"
 
 #include <cblas.h>
 #include <lapacke.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 /* OpenBLAS packs all of the weights at each product: up to this many rows it is faster to stream
  * them once a row. */
@@ -24,6 +26,21 @@ static int transposed(int trans) {
 
 void blas_set_threads(int threads) {
     openblas_set_num_threads(threads);
+}
+
+/* OpenBLAS maps a buffer of this size for each of its threads, about. */
+#define WORKSPACE_BYTES ((size_t)144 << 20)
+
+int blas_prepare(int threads) {
+    enum { N = 64 };
+    static float a[N * N], c[N * N];
+    const size_t bytes = (size_t)(threads > 1 ? threads : 1) * WORKSPACE_BYTES;
+    void *room = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED) return -1;
+    munmap(room, bytes);
+    blas_set_threads(threads);
+    blas_gemm(0, 0, N, N, N, 1, a, N, a, N, 0, c, N);
+    return 0;
 }
 
 void blas_linear(size_t rows, size_t out, size_t in, const float *x, size_t ld_x, const float *w,

@@ -10,6 +10,10 @@
 /* Threads that the products use from now on. */
 void blas_set_threads(int threads);
 
+/* The same, and has OpenBLAS take its workspace now: where memory is refused it would wait for ever
+ * within a product. 0, or -1 when there is not enough; call none of the others then. */
+int blas_prepare(int threads);
+
 /* y[r, o] = sum_i x[r, i] w[o, i]: x [rows, in] of stride ld_x, w [out, in] dense, y of stride
  * ld_y. */
 void blas_linear(size_t rows, size_t out, size_t in, const float *x, size_t ld_x, const float *w,

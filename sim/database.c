@@ -6,6 +6,16 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A file that contradicts itself, and what can be done with it. */
+static Status fail_damaged(const Database *db, const char *what, Error *err) {
+    static const char banner[] = "*** in database main ***\n";
+    if (strncmp(what, banner, strlen(banner)) == 0) what += strlen(banner);
+    return fail(err, ERR_INPUT,
+                "%s: damaged: %.200s; run again into another folder, or save what is left: sqlite3 "
+                "%s .recover",
+                db->path, what, db->path);
+}
+
 /* What the last call on the connection failed with. */
 static Status fail_sql(const Database *db, Error *err) {
     const int code = sqlite3_errcode(db->handle) & 0xff;
@@ -16,7 +26,7 @@ static Status fail_sql(const Database *db, Error *err) {
             "%s: the disk is full; the points finished so far are kept and --resume goes on",
             db->path);
     if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
-        return fail(err, ERR_INPUT, "%s: damaged: %s", db->path, sqlite3_errmsg(db->handle));
+        return fail_damaged(db, sqlite3_errmsg(db->handle), err);
     return fail(err, ERR_MACHINE, "%s: %s%s%s", db->path, sqlite3_errmsg(db->handle),
                 code == SQLITE_IOERR && system ? ": " : "",
                 code == SQLITE_IOERR && system ? strerror(system) : "");
@@ -86,7 +96,7 @@ Status database_check(const Database *db, Error *err) {
     Status status = query_open(&query, db, "PRAGMA quick_check(1)", err);
     if (status == OK) status = query_next(&query, &more, err);
     if (status == OK && more && strcmp(query_column_text(&query, 0), "ok") != 0)
-        status = fail(err, ERR_INPUT, "%s: damaged: %s", db->path, query_column_text(&query, 0));
+        status = fail_damaged(db, query_column_text(&query, 0), err);
     query_close(&query);
     return status;
 }

@@ -65,7 +65,8 @@ static Status run_tasks(Work *work, Phase phase, size_t count, Task *tasks, Task
     const StudyPhase *row = &study_phases[phase];
     Study *study = &work->study;
     study->threads = row->timed ? study->alone_threads : study->shared_threads;
-    blas_set_threads(study->threads);
+    if (blas_prepare(study->threads) != 0)
+        return fail(err, ERR_MACHINE, "out of memory: workspace of the products");
     for (size_t i = 0; i < count; i++) {
         size_t index;
         message_take(&work->in, &index, sizeof index);
