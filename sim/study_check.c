@@ -20,21 +20,37 @@ Status study_blame(const ConfigFile *config, const char *blamed, Status status, 
     return status;
 }
 
+/* A contender of a point, what its method asks of the rows, and into *fits whether its cache holds
+ * them in the type of the point; else why not. */
+static Status check_contender(const Model *model, Phase phase, Task *task, bool *fits, Error *why,
+                              Error *err) {
+    const Config *c = &task->config;
+    TRY(study_contender(model, c->contender, task, err));
+    task->path =
+        study_path(&task->model, phase == PHASE_PREFILL ? c->prefill.path : c->decode.path);
+    TRY(study_fits(task, c->cache.block_tokens, err));
+    if (study_type_fits(task, phase, why) == OK) *fits = true;
+    return OK;
+}
+
+/* Points whose type does not fit are left out, unless that is all of them. */
 static Status check_contenders(const ConfigFile *config, const Model *model, Error *err) {
     static const Phase phases[] = { PHASE_BYTES, PHASE_DECODE, PHASE_PREFILL, PHASE_PROJECTIONS,
                                     PHASE_PLAN };
-    for (size_t p = 0; p < sizeof phases / sizeof *phases; p++)
-        for (size_t i = 0; i < config_points(config, phases[p]); i++) {
-            Config point;
-            Task task;
-            config_point(config, phases[p], i, &point);
-            Status status = study_contender(model, point.contender, &task, err);
-            if (status == OK) {
-                task.path = study_path(&task.model, point.decode.path);
-                status = study_fits(&task, point.cache.block_tokens, err);
-            }
+    for (size_t p = 0; p < sizeof phases / sizeof *phases; p++) {
+        const size_t points = config_points(config, phases[p]);
+        bool fits = points == 0;
+        Error why;
+        for (size_t i = 0; i < points; i++) {
+            Task task = { .index = i };
+            config_point(config, phases[p], i, &task.config);
+            const Status status = check_contender(model, phases[p], &task, &fits, &why, err);
             if (status != OK) return study_blame(config, "contenders", status, err);
         }
+        if (fits) continue;
+        *err = why;
+        return study_blame(config, "cache.type", ERR_INPUT, err);
+    }
     return OK;
 }
 
@@ -48,6 +64,8 @@ static Status check_errors(const ConfigFile *config, const Model *model, Error *
              model->name);
         return study_blame(config, "model", ERR_INPUT, err);
     }
+    bool fits = false;
+    Error why;
     for (size_t i = 0; i < config_points(config, PHASE_ERROR); i++) {
         Config point;
         Recipe recipe;
@@ -61,8 +79,11 @@ static Status check_errors(const ConfigFile *config, const Model *model, Error *
         task.config = point;
         status = study_error_plan(&study, &task, err);
         if (status != OK) return study_blame(config, "error.contenders", status, err);
+        if (study_type_fits(&task, PHASE_ERROR, &why) == OK) fits = true;
     }
-    return OK;
+    if (fits) return OK;
+    *err = why;
+    return study_blame(config, "error.type", ERR_INPUT, err);
 }
 
 /* What the plan phase serves the model on. */

@@ -59,13 +59,22 @@ static void leave_out_for_time(Task *task) {
              task->seconds);
 }
 
+/* A list of types goes over contenders of several shapes: what does not fit is told of. */
+static void leave_out_for_type(Task *task, const Error *why) {
+    task->point.status = POINT_LEFT_OUT;
+    snprintf(task->point.message, sizeof task->point.message, "%.250s", why->text);
+}
+
 Status study_plan(const Study *study, Phase phase, size_t index, Task *task, Error *err) {
     const StudyPhase *row = &study_phases[phase];
     *task = (Task){ .index = index };
     config_point(study->config, phase, index, &task->config);
     TRY(row->plan(study, task, err));
     task->point.place = study_place(phase, index);
-    if (task->memory_bytes > study->memory_bytes) {
+    Error why;
+    if (study_type_fits(task, phase, &why) != OK) {
+        leave_out_for_type(task, &why);
+    } else if (task->memory_bytes > study->memory_bytes) {
         if (!study->leave_out) return refuse(study, row->memory_key, task, err);
         leave_out_for_memory(task);
     } else if (row->timed && task->seconds > task->config.limits.point_seconds) {

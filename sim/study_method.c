@@ -36,6 +36,15 @@ Status study_fits(const Task *task, size_t block_tokens, Error *err) {
                : OK;
 }
 
+Status study_type_fits(const Task *task, Phase phase, Error *err) {
+    const bool cached = phase == PHASE_BYTES || phase == PHASE_DECODE || phase == PHASE_PREFILL ||
+                        phase == PHASE_ERROR;
+    const CacheShape shape = model_cache_shape(&task->model, task->path);
+    const Config *c = &task->config;
+    if (!cached || task->coded) return OK;
+    return cache_shape_check(&shape, phase == PHASE_ERROR ? c->error.type : c->cache.type, err);
+}
+
 CacheParams study_cache(const Task *task, KvType type, size_t block_tokens) {
     return (CacheParams){ .type = type,
                           .block_tokens = block_tokens,

@@ -136,6 +136,10 @@ Status study_contender(const Model *base, const char *name, Task *task, Error *e
 /* Does the method of a task fit its rows in blocks of that many tokens? Errors: method_check's. */
 Status study_fits(const Task *task, size_t block_tokens, Error *err);
 
+/* Can the cache of a planned task hold rows in the type of its point? Errors: ERR_INPUT, why not.
+ */
+Status study_type_fits(const Task *task, Phase phase, Error *err);
+
 /* What a task's cache is made with, where rows that its method does not code are of a type. */
 CacheParams study_cache(const Task *task, KvType type, size_t block_tokens);
 
