@@ -40,6 +40,10 @@ typedef struct Kernels {
     /* The products of many query rows with rows of a type, decoded once for all of them. */
     const TileKernels *tile[ROW_TYPE_COUNT];
 
+    /* What the operands of both products are rounded to in the tier's own arithmetic, relative to
+     * the greatest of a row: 0 where they stay floats, 2^-9 as bf16, 2^-8 as int8. */
+    double rounding[ROW_TYPE_COUNT];
+
     /* One step of the online softmax over n raw scores of one query row, in place:
      * scores become exp(scale*s - new_max); *max and *sum are brought up to date and the factor
      * exp(old_max - new_max) that earlier sums and outputs need is returned. A score of -INFINITY

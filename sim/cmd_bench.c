@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench_verify.h"
 #include "buffer.h"
 #include "commands.h"
 #include "machine.h"
@@ -70,6 +71,37 @@ static Status write_hardware(const BenchParams *params, const char *path, Error 
     return OK;
 }
 
+static Status print_report(const VerifyReport *report, bool as_json, Error *err) {
+    if (!as_json) {
+        verify_write(report, stdout);
+        return OK;
+    }
+    Json *json = verify_to_json(report);
+    const Status status = json_print(json, err);
+    json_free(json);
+    return status;
+}
+
+/* A check that fails is a failure of the machine: exit code 1. */
+static Status verify(const Given *given, const BenchParams *params, Error *err) {
+    const VerifyParams checks = { .filter = params->filter,
+                                  .threads = params->threads,
+                                  .progress = print_progress };
+    VerifyTable *tables;
+    VerifyReport *report = NULL;
+    size_t count;
+    TRY(BUFFER(&tables, VERIFY_TABLES_MOST, "tables of kernels", err));
+    Status status = BUFFER(&report, 1, "the report", err);
+    if (status == OK) status = verify_tables(given->isa, tables, &count, err);
+    if (status == OK) status = bench_verify(&checks, count, tables, report, err);
+    if (status == OK) status = print_report(report, given->output.json, err);
+    if (status == OK && report->failed)
+        status = fail(err, ERR_MACHINE, "%zu of %zu checks failed", report->failed, report->checks);
+    buffer_free(tables);
+    buffer_free(report);
+    return status;
+}
+
 /* Compares where that is asked, and writes all. */
 static Status put_results(const Given *given, const BenchRun *run, const BenchRun *before,
                           Error *err) {
@@ -118,6 +150,7 @@ static Status run(const Given *given, Error *err) {
     TRY(check_together(given, err));
     TRY(resolve(given, &params, err));
     if (given->list) return list_cases(&params, err);
+    if (given->verify) return verify(given, &params, err);
     if (given->hardware) return write_hardware(&params, given->hardware, err);
     return measure(given, &params, err);
 }

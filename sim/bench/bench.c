@@ -4,6 +4,7 @@
 #include <math.h>
 #include <regex.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "bench_scene.h"
@@ -263,12 +264,21 @@ static Status time_all(const BenchParams *params, size_t count, const size_t *nu
     return OK;
 }
 
+/* KiB, as Linux counts them. */
+static double peak_resident_bytes(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (double)usage.ru_maxrss * 1024 : 0;
+}
+
 Status bench_run(const BenchParams *params, BenchRun *run, Error *err) {
+    const double begin = measure_now_ns();
     BenchRun draft = { .count = 0 };
     size_t *numbers, count;
     TRY(bench_select(params->filter, false, &numbers, &count, err));
     const Status status = time_all(params, count, numbers, &draft, err);
     buffer_free(numbers);
+    draft.machine.run_seconds = (measure_now_ns() - begin) * 1e-9;
+    draft.machine.peak_resident_bytes = peak_resident_bytes();
     if (status == OK)
         *run = draft;
     else

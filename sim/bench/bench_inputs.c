@@ -42,6 +42,12 @@ float inputs_scale(const SceneParams *params) {
     return params->input == INPUT_WHOLE ? WHOLE_SCALE : 1 / sqrtf((float)params->c.dk);
 }
 
+double inputs_unit(const Scene *s) {
+    const Case *c = &s->params.c;
+    return c->work == WORK_EXPANDED ? expanded_query_range.step
+                                    : row_ranges[c->type].step * query_range.step;
+}
+
 static float whole(const WholeRange *range, uint64_t seed, uint64_t stream, uint64_t index,
                    size_t place) {
     const int count = range->high - range->low + 1;

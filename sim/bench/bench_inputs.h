@@ -11,6 +11,9 @@ uint64_t inputs_below(uint64_t seed, uint64_t index, uint64_t limit);
 /* The softmax scale of attention: dk^-1/2; for whole numbers one that leaves only the best row. */
 float inputs_scale(const SceneParams *params);
 
+/* What all products of whole numbers are multiples of. */
+double inputs_unit(const Scene *scene);
+
 /* Draws and encodes all cached rows; outside checked scenes a few blocks, repeated. */
 Status inputs_rows(Scene *scene, Error *err);
 

@@ -49,6 +49,8 @@ static const Key machine_keys[] = {
     TEXT(BenchMachine, flags, ANY),
     TEXT(BenchMachine, started, ANY),
     REAL(BenchMachine, min_seconds, ANY),
+    REAL(BenchMachine, run_seconds, ANY),
+    WHOLE(BenchMachine, peak_resident_bytes, ANY),
 };
 
 static const Key case_keys[] = {

@@ -16,6 +16,7 @@ typedef struct {
     char cpu[96], isa[24], system[96], governor[32], version[24], commit[48], compiler[64],
         flags[96], started[32];
     double threads, cores, llc_bytes, memory_bytes, min_seconds;
+    double run_seconds, peak_resident_bytes; /* of the whole run */
     double read_gbytes_s, l3_read_gbytes_s, fma_f32_gflops, dot_bf16_gflops, dot_int8_gops;
 } BenchMachine;
 
