@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "buffer.h"
+#include "dots.h"
 
 static const double LEAST_PROBABILITY = 1e-30;
 static const double PERCENTILE = 0.99;
@@ -141,20 +142,6 @@ static void add_row(HeadSums *sums, size_t n, double *exact, double *approx,
     sums->tv += distance / 2;
 }
 
-static double dot(size_t n, const double *x, const double *y) {
-    double sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < n; i++) sum += x[i] * y[i];
-    return sum;
-}
-
-static double dot_f32(size_t n, const float *x, const float *y) {
-    double sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < n; i++) sum += (double)x[i] * y[i];
-    return sum;
-}
-
 static const unsigned char *kept_row(const Reference *e, const Approximation *a, size_t h,
                                      size_t i) {
     if (!a->kept) return NULL;
@@ -162,20 +149,36 @@ static const unsigned char *kept_row(const Reference *e, const Approximation *a,
     return a->kept + (head * e->queries + i) * ((e->tokens + 7) / 8);
 }
 
-/* All queries of one head; rows [2 * tokens] is room for two rows of logits. */
+/* Queries that pass over the keys of a head together, so that keys come from memory seldom. */
+enum { QUERY_BLOCK = 8 };
+
+/* Logits of queries from .. to - 1 of one head, rows of e->tokens. */
+static void block_logits(const Reference *e, const Approximation *a, size_t h, size_t from,
+                         size_t to, double *exact, double *approx) {
+    const size_t g = h / (e->heads / e->kv_heads), first = e->tokens - e->queries;
+    for (size_t t = 0; t < first + to; t++) {
+        const double *k = e->k + (t * e->kv_heads + g) * e->key_dim;
+        const float *k_rot = a->k_rot + (t * e->heads + h) * a->key_dim;
+        for (size_t i = t < first + from ? from : t - first; i < to; i++) {
+            const size_t at = (i - from) * e->tokens + t;
+            exact[at] = e->scale * dot_f64(e->key_dim, e->q + (i * e->heads + h) * e->key_dim, k);
+            approx[at] =
+                a->scale * dot_f32(a->key_dim, a->q_rot + (i * e->heads + h) * a->key_dim, k_rot);
+        }
+    }
+}
+
+/* All queries of one head; rows [2 * QUERY_BLOCK * tokens] is room for logits. */
 static void add_head(HeadSums *sums, const Reference *e, const Approximation *a, size_t h,
                      double *rows) {
-    const size_t g = h / (e->heads / e->kv_heads), first = e->tokens - e->queries;
-    double *exact = rows, *approx = rows + e->tokens;
-    for (size_t i = 0; i < e->queries; i++) {
-        const double *q = e->q + (i * e->heads + h) * e->key_dim;
-        const float *q_rot = a->q_rot + (i * e->heads + h) * a->key_dim;
-        for (size_t t = 0; t <= first + i; t++) {
-            exact[t] = e->scale * dot(e->key_dim, q, e->k + (t * e->kv_heads + g) * e->key_dim);
-            approx[t] =
-                a->scale * dot_f32(a->key_dim, q_rot, a->k_rot + (t * e->heads + h) * a->key_dim);
-        }
-        add_row(sums, first + i + 1, exact, approx, kept_row(e, a, h, i));
+    const size_t first = e->tokens - e->queries;
+    double *exact = rows, *approx = rows + QUERY_BLOCK * e->tokens;
+    for (size_t from = 0; from < e->queries; from += QUERY_BLOCK) {
+        const size_t to = from + QUERY_BLOCK < e->queries ? from + QUERY_BLOCK : e->queries;
+        block_logits(e, a, h, from, to, exact, approx);
+        for (size_t i = from; i < to; i++)
+            add_row(sums, first + i + 1, exact + (i - from) * e->tokens,
+                    approx + (i - from) * e->tokens, kept_row(e, a, h, i));
     }
 }
 
@@ -183,11 +186,12 @@ static Status add_logits(ErrorSums *sums, const Reference *e, const Approximatio
     HeadSums *heads = NULL;
     double *rows = NULL;
     Status status = BUFFER(&heads, e->heads, "sums", err);
-    if (status == OK) status = BUFFER(&rows, 2 * e->heads * e->tokens, "rows of logits", err);
+    if (status == OK)
+        status = BUFFER(&rows, 2 * QUERY_BLOCK * e->heads * e->tokens, "rows of logits", err);
     if (status == OK) {
 #pragma omp parallel for schedule(dynamic)
         for (size_t h = 0; h < e->heads; h++)
-            add_head(&heads[h], e, a, h, rows + 2 * h * e->tokens);
+            add_head(&heads[h], e, a, h, rows + 2 * QUERY_BLOCK * h * e->tokens);
         for (size_t h = 0; h < e->heads; h++) {
             sums->logits.difference += heads[h].logit_difference;
             sums->logits.size += heads[h].logit_size;

@@ -9,6 +9,7 @@
 
 #include "blas.h"
 #include "buffer.h"
+#include "dots.h"
 
 /* Rows of a float weight matrix that are widened to double at a time. */
 enum { SLICE_ROWS = 64 };
@@ -125,13 +126,6 @@ static Status project_latent(Reference *r, const Model *m, const LayerWeights *w
     return status;
 }
 
-static double dot(size_t n, const double *x, const double *y) {
-    double sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (size_t i = 0; i < n; i++) sum += x[i] * y[i];
-    return sum;
-}
-
 /* One query row of one head over `visible` keys, strides in elements. The sums of the softmax are
  * gathered as the largest score so far grows, so no row of scores is kept. */
 static void attend_row(size_t visible, size_t key_dim, size_t value_dim, double scale,
@@ -140,7 +134,7 @@ static void attend_row(size_t visible, size_t key_dim, size_t value_dim, double 
     double max = -INFINITY, sum = 0;
     for (size_t d = 0; d < value_dim; d++) out[d] = 0;
     for (size_t t = 0; t < visible; t++) {
-        const double score = scale * dot(key_dim, q, k + t * ld_k);
+        const double score = scale * dot_f64(key_dim, q, k + t * ld_k);
         if (score > max) {
             const double factor = exp(max - score);
             for (size_t d = 0; d < value_dim; d++) out[d] *= factor;
