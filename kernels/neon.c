@@ -19,6 +19,15 @@ enum { WIDTH = 4, REGISTERS = 32 };
         block(1, 8);                                                                               \
     } while (0)
 
+/* Panels of query rows, vectors x tokens, widest first; a tile of both caches (tile.h). */
+#define PANELS(panel)                                                                              \
+    do {                                                                                           \
+        panel(4, 6);                                                                               \
+        panel(2, 12);                                                                              \
+        panel(1, 12);                                                                              \
+    } while (0)
+enum { TILE_TOKENS = 96 };
+
 static inline vec vec_zero(void) {
     return vdupq_n_f32(0);
 }
@@ -216,6 +225,10 @@ static inline vec vec_power(vec a) {
 
 static inline vec vec_unless_below(vec x, vec limit, vec y) {
     return vbslq_f32(vcltq_f32(x, limit), vdupq_n_f32(0), y);
+}
+
+static inline vec vec_where_less(vec a, vec b, vec x, vec y) {
+    return vbslq_f32(vcltq_f32(a, b), x, y);
 }
 
 #include "tiles.h"
