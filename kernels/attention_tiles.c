@@ -13,10 +13,14 @@ typedef struct {
     const unsigned char *keys[2][TILE_TOKENS_MAX], *values[2][TILE_TOKENS_MAX];
 } Pointers;
 
+static bool takes(const TileKernels *kernels, const Tile *t) {
+    return !kernels->takes || (kernels->takes(&t->k) && kernels->takes(&t->v));
+}
+
 /* The route of a type; where keys and values go different ones, that of floats takes any type. */
 static const TileKernels *route(const Tile *t) {
     const TileKernels *k = t->kernels->tile[t->k.type], *v = t->kernels->tile[t->v.type];
-    return k == v ? k : t->kernels->tile[ROW_F32];
+    return k == v && takes(k, t) ? k : t->kernels->tile[ROW_F32];
 }
 
 static Tile item_tile(const Item *item) {

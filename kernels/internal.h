@@ -24,6 +24,10 @@ void kernels_fill_avx2(Kernels *kernels);
 /* AVX-512 F, BW, DQ and VL. */
 void kernels_fill_avx512(Kernels *kernels);
 
+/* The same and BF16, or VNNI: tiles of narrow rows. */
+void kernels_fill_avx512bf16(Kernels *kernels);
+void kernels_fill_avx512vnni(Kernels *kernels);
+
 /* NEON of 64-bit Arm. */
 void kernels_fill_neon(Kernels *kernels);
 

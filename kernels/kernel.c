@@ -22,6 +22,14 @@ static bool has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+
+static bool has_avx512bf16(void) {
+    return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
+
+static bool has_avx512vnni(void) {
+    return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
 #endif
 
 static bool always(void) {
@@ -34,6 +42,8 @@ const KernelTier kernel_tiers[] = {
 #if defined(__x86_64__)
     { "avx2", 1u << 2, has_avx2, kernels_fill_avx2 },
     { "avx512", 1u << 3, has_avx512, kernels_fill_avx512 },
+    { "avx512bf16", 1u << 4, has_avx512bf16, kernels_fill_avx512bf16 },
+    { "avx512vnni", 1u << 5, has_avx512vnni, kernels_fill_avx512vnni },
 #elif defined(__aarch64__)
     { "neon", 1u << 2, always, kernels_fill_neon },
 #endif

@@ -24,7 +24,7 @@
 #include "codec.h"
 
 enum {
-    TILE_TOKENS_MAX = 192, /* n is at most */
+    TILE_TOKENS_MAX = 256, /* n is at most */
     TILE_LANES = 16        /* arrays over query rows are padded to a multiple of this */
 };
 
@@ -64,6 +64,9 @@ typedef struct {
 /* The products of one route (what the operands are rounded to) of a tier. */
 typedef struct {
     size_t tokens; /* the best n; a multiple of the tokens of a register block */
+
+    /* Can it take keys and values stored so? NULL: any of its types. */
+    bool (*takes)(const RowFormat *format);
 
     /* rows: [m] pointers to the query rows, of dk floats each. */
     void (*queries)(const Tile *t, const float *const *rows);

@@ -1,23 +1,7 @@
 /* tiles.h -- the vector algorithms of the table, written once over a small vocabulary.
  *
- * A tier file defines the vocabulary for its registers, then includes this header, then fills the
- * table. The vocabulary:
- *
- *   vec, WIDTH, REGISTERS               a register of WIDTH floats, how many there are
- *   BLOCKS(block)                       block(rows, columns) for each shape, one row last
- *   vec_zero() vec_all(x)               all lanes 0 or x
- *   vec_add(a, b) vec_mul(a, b) vec_max(a, b)      vec_max gives b where a lane is NaN
- *   vec_fma(a, b, c)                    a*b + c
- *   vec_sum(a) vec_greatest(a)          over the lanes
- *   vec_sum4(a, b, c, d, out)           four sums at once into out[4]
- *   vec_load(p) vec_store(p, a)         floats, unaligned
- *   vec_load_part(p, n) vec_store_part(p, n, a)    the first n < WIDTH lanes; the rest reads as 0
- *                                       and memory behind them is not touched
- *   vec_power(a)                        2^k for a = k + 1.5*2^23
- *   vec_unless_below(x, limit, y)       y, but 0 in lanes where x < limit
- *   vec_where_less(a, b, x, y)          x in lanes where a < b, else y
- *   PANELS(panel), TILE_TOKENS          see tile_products.h
- *   and for stored rows what vector_rows.h names
+ * A tier file defines the vocabulary of vector.h for its registers, and for stored rows that of
+ * vector_rows.h, then includes this header, then fills the table.
  *
  * Register blocks. `scores` keeps rows x tokens accumulators, each a vector of partial sums along
  * d; a key vector is loaded and converted once for the rows. `values` keeps rows x vectors of
@@ -29,18 +13,7 @@
 #include <math.h>
 
 #include "internal.h"
-
-#define INLINE static inline __attribute__((always_inline))
-
-/* Loops of constant length over the registers of a block: they must vanish. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
-enum { BLOCK_MAX = 32 };
-
+#include "vector.h"
 #include "vector_rows.h"
 
 /* ---- scores ---- */
@@ -177,26 +150,6 @@ INLINE void values(RowType type, size_t m, size_t n, size_t d, const float *p, s
 
 /* ---- softmax and rows of floats ---- */
 
-/* e^x within 2 ulp for x from ln(FLT_MIN) to 0 and little above; 0 below, where results would be
- * denormal, -INFINITY included; NaN for NaN. x = k ln 2 + r with |r| <= ln 2 / 2, k rounded by
- * adding 1.5 * 2^23; then the polynomial of Cephes' expf in r, and k into the exponent. */
-INLINE vec vec_exp(vec x) {
-    const vec limit = vec_all(-87.336544f), magic = vec_all(12582912.0f);
-    const vec clamped = vec_max(limit, x);
-    const vec shifted = vec_fma(clamped, vec_all(1.44269504f), magic);
-    const vec k = vec_add(shifted, vec_all(-12582912.0f));
-    const vec high = vec_fma(k, vec_all(-0.693359375f), clamped);
-    const vec r = vec_fma(k, vec_all(2.12194440e-4f), high);
-    vec y = vec_all(1.9875691500e-4f);
-    y = vec_fma(y, r, vec_all(1.3981999507e-3f));
-    y = vec_fma(y, r, vec_all(8.3334519073e-3f));
-    y = vec_fma(y, r, vec_all(4.1665795894e-2f));
-    y = vec_fma(y, r, vec_all(1.6666665459e-1f));
-    y = vec_fma(y, r, vec_all(5.0000001201e-1f));
-    y = vec_add(vec_fma(y, vec_mul(r, r), r), vec_all(1.0f));
-    return vec_unless_below(x, limit, vec_mul(y, vec_power(shifted)));
-}
-
 /* Lanes behind the end of a row, as scores that weigh nothing. */
 INLINE vec load_scores_tail(const float *s, size_t n) {
     float padded[WIDTH];
@@ -273,7 +226,7 @@ static float fma_rounds(size_t rounds, double *flops) {
     return vec_sum(sum);
 }
 
-#include "tile_products.h"
+#include "tile_f32.h"
 
 /* ---- the table ---- */
 

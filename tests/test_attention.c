@@ -1,13 +1,11 @@
 /* test_attention.c -- the attention driver against a plain triple loop in double, over every tier
- * that this machine runs, every row type and all ways to page, batch, mask and cut. */
-#include <criterion/criterion.h>
-#include <criterion/parameterized.h>
+ * that this machine runs or emulates, every row type and all ways to page, batch, mask and cut. */
+#define _DEFAULT_SOURCE
 #include <float.h>
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "attention.h"
+#include "tiers.h"
 
 enum { MOST_SEQUENCES = 4 };
 
@@ -69,13 +67,6 @@ static bool fits(const Shape *shape, KvType type) {
                !row_format_misfit(row_format_latent(type.k, shape->dv, shape->dk - shape->dv));
     return !row_format_misfit(row_format(type.k, shape->dk)) &&
            !row_format_misfit(row_format(type.v, shape->dv));
-}
-
-static uint64_t state;
-
-static float draw(void) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (float)(int32_t)(state >> 32) * 0x1p-31f;
 }
 
 static void *room(size_t count, size_t size) {
@@ -152,14 +143,19 @@ static void call_free(Call *c) {
     free(c->lse);
 }
 
-static void run(Call *c, unsigned mask, int threads) {
+static void run_by(const Kernels *kernels, Call *c, int threads) {
     c->a.sequence = c->sequence;
-    const Kernels kernels = kernels_select(mask);
     const size_t floats = attention_workspace(&c->a, threads);
     float *workspace = room(floats, sizeof *workspace);
     memset(workspace, 0xff, floats * sizeof *workspace);
-    attention_run(&kernels, &c->a, threads, workspace);
+    attention_run(kernels, &c->a, threads, workspace);
     free(workspace);
+}
+
+/* By all that this machine has. */
+static void run(Call *c, int threads) {
+    const Kernels kernels = kernels_select(kernels_detect());
+    run_by(&kernels, c, threads);
 }
 
 static void load_row(const Call *c, size_t s, size_t g, size_t j, bool key, float *row) {
@@ -176,26 +172,58 @@ static void load_row(const Call *c, size_t s, size_t g, size_t j, bool key, floa
                               row);
 }
 
-/* One query row in double over rows [from, to): its output, log-sum-exp and the bound on an f32
- * computation's error. The error of a score, eps times the sum of its terms' sizes, scales the
- * weights; the sums of the output add a few eps of the largest value. */
+/* What a computation may round its operands to: f32 alone; bf16 or int8, where the kernels have a
+ * route of their own for the type (tile.h). */
+typedef enum { ROUTE_F32, ROUTE_BF16, ROUTE_INT8 } Route;
+
+static Route route_of(const Kernels *kernels, const KvLayout *l) {
+    const TileKernels *k = kernels->tile[l->k.type];
+    if (k == kernels->tile[ROW_F32] || k != kernels->tile[l->v.type]) return ROUTE_F32;
+    return k == kernels->tile[ROW_BF16] ? ROUTE_BF16 : ROUTE_INT8;
+}
+
+/* The sums that bounds are made of. */
+typedef struct {
+    double terms;    /* the greatest sum of sizes of a score's terms, scaled */
+    double spread;   /* the same with each element of the query its greatest */
+    double weights;  /* of all tokens, the greatest weight being 1 */
+    double greatest; /* value */
+    double tokens;
+} Sizes;
+
+/* The error of a score scales the weights: eps times the sum of its terms' sizes, or half a step of
+ * the query's bytes; the sums of the output add a few eps of the largest value. Weights in bytes
+ * are off by half a 255th of the greatest, times the ratio of the rows' scales, here below 1.5. */
+static double bound_of(Route route, const Sizes *s) {
+    const double most = fmax(s->greatest, 1), f32 = FLT_EPSILON * (2 * s->terms + 16);
+    if (route == ROUTE_BF16) return (f32 + 0x1p-8 * (2 * s->terms + 3)) * most;
+    if (route == ROUTE_INT8)
+        return (f32 + 2 * s->spread / 254 + 1.5 * s->tokens / (510 * s->weights) + 1e-4) * most;
+    return f32 * most;
+}
+
+/* One query row in double over rows [from, to): its output, log-sum-exp and the sizes that bound
+ * the error of a computation. */
 static void expect_row(const Call *c, size_t s, size_t g, size_t from, size_t to, const float *q,
-                       double *out, double *lse, double *bound) {
+                       double *out, double *lse, Sizes *sizes) {
     const KvLayout *l = &c->a.layout;
     float row[1024];
     double *scores = room(to, sizeof *scores);
-    double max = -INFINITY, sum = 0, terms = 0, greatest = 0;
+    double max = -INFINITY, sum = 0, terms = 0, spread = 0, greatest = 0, q_most = 0;
+    for (size_t e = 0; e < l->dk; e++) q_most = fmax(q_most, fabs((double)q[e]));
     for (size_t j = from; j < to; j++) {
         load_row(c, s, g, j, true, row);
-        double size = 0;
+        double size = 0, keys = 0;
         scores[j] = 0;
         for (size_t e = 0; e < l->dk; e++) {
             scores[j] += (double)q[e] * row[e];
             size += fabs((double)q[e] * row[e]);
+            keys += fabs((double)row[e]);
         }
         scores[j] *= c->a.scale;
         max = fmax(max, scores[j]);
         terms = fmax(terms, size * c->a.scale);
+        spread = fmax(spread, q_most * keys * c->a.scale);
     }
     for (size_t e = 0; e < l->dv; e++) out[e] = 0;
     for (size_t j = from; j < to; j++) {
@@ -209,14 +237,14 @@ static void expect_row(const Call *c, size_t s, size_t g, size_t from, size_t to
     }
     for (size_t e = 0; e < l->dv && sum > 0; e++) out[e] /= sum;
     *lse = sum > 0 ? max + log(sum) : -INFINITY;
-    *bound = FLT_EPSILON * (2 * terms + 16) * fmax(greatest, 1);
+    *sizes = (Sizes){ terms, spread, sum, greatest, (double)(to - from) };
     free(scores);
 }
 
-static void check(const Call *c, const char *name) {
+static void check_route(const Call *c, const char *name, Route route) {
     const KvLayout *l = &c->a.layout;
     const size_t group = c->a.heads / l->kv_heads;
-    double expected[1024], lse, bound;
+    double expected[1024], lse;
     size_t token = 0;
     for (size_t s = 0; s < c->a.sequences; s++) {
         const KvSequence *q = &c->sequence[s];
@@ -226,7 +254,9 @@ static void check(const Call *c, const char *name) {
             if (seen > q->tokens) seen = q->tokens;
             for (size_t h = 0; h < c->a.heads; h++) {
                 const size_t row = token * c->a.heads + h;
-                expect_row(c, s, h / group, 0, seen, c->q + row * l->dk, expected, &lse, &bound);
+                Sizes sizes;
+                expect_row(c, s, h / group, 0, seen, c->q + row * l->dk, expected, &lse, &sizes);
+                const double bound = bound_of(route, &sizes);
                 for (size_t e = 0; e < l->dv; e++)
                     cr_assert(fabs(c->out[row * l->dv + e] - expected[e]) <= bound,
                               "%s: sequence %zu token %zu head %zu element %zu: %g, not %g (%g)",
@@ -242,23 +272,33 @@ static void check(const Call *c, const char *name) {
     }
 }
 
-ParameterizedTestParameters(attention, equals_the_triple_loop_in_double) {
-    static size_t index[SHAPES];
-    for (size_t i = 0; i < SHAPES; i++) index[i] = i;
-    return cr_make_param_array(size_t, index, SHAPES);
+static void check(const Call *c, const char *name) {
+    check_route(c, name, ROUTE_F32);
 }
 
-ParameterizedTest(size_t *index, attention, equals_the_triple_loop_in_double) {
-    for (size_t tier = 0; tier < kernel_tier_count; tier++) {
-        if (!kernel_tiers[tier].available()) continue;
+FOR_EACH_TILE_SUBJECT(attention, equals_the_triple_loop_in_double) {
+    const Kernels kernels = table_of(*subject);
+    for (size_t shape = 0; shape < SHAPES; shape++) {
         for (size_t t = 0; t < TYPES; t++) {
-            const KvType type = types[t];
-            if (!fits(&shapes[*index], type)) continue;
-            Call c = call_new(&shapes[*index], type, 1);
-            run(&c, kernel_tiers[tier].bit, 2);
-            check(&c, shapes[*index].name);
+            if (!fits(&shapes[shape], types[t])) continue;
+            Call c = call_new(&shapes[shape], types[t], 1);
+            const Route route = route_of(&kernels, &c.a.layout);
+            if (*subject < SUBJECTS || route != ROUTE_F32) { /* else no other than below */
+                run_by(&kernels, &c, 2);
+                check_route(&c, shapes[shape].name, route);
+            }
             call_free(&c);
         }
+    }
+}
+
+Test(attention, of_the_reference_equals_the_triple_loop_in_double) {
+    const Kernels ref = kernels_select(0);
+    for (size_t shape = 0; shape < SHAPES; shape++) {
+        Call c = call_new(&shapes[shape], kv_type(ROW_F32), 1);
+        run_by(&ref, &c, 2);
+        check(&c, shapes[shape].name);
+        call_free(&c);
     }
 }
 
@@ -270,10 +310,10 @@ ParameterizedTestParameters(attention, gives_the_same_bits_with_any_number_of_th
 
 ParameterizedTest(size_t *index, attention, gives_the_same_bits_with_any_number_of_threads) {
     Call one = call_new(&shapes[*index], kv_type(ROW_BF16), 1);
-    run(&one, kernels_detect(), 1);
+    run(&one, 1);
     for (int threads = 2; threads <= 5; threads++) {
         Call many = call_new(&shapes[*index], kv_type(ROW_BF16), 1);
-        run(&many, kernels_detect(), threads);
+        run(&many, threads);
         const size_t rows = one.queries * one.a.heads;
         cr_assert_arr_eq(one.out, many.out, rows * one.a.layout.dv * sizeof(float));
         cr_assert_arr_eq(one.lse, many.lse, rows * sizeof(float));
@@ -284,7 +324,7 @@ ParameterizedTest(size_t *index, attention, gives_the_same_bits_with_any_number_
 
 Test(attention, takes_scores_far_beyond_the_range_of_exp) {
     Call c = call_new(&shapes[1], kv_type(ROW_F32), 60);
-    run(&c, kernels_detect(), 1);
+    run(&c, 1);
     for (size_t i = 0; i < c.queries * c.a.heads; i++) cr_assert(isfinite(c.lse[i]));
     check(&c, "large scores");
     call_free(&c);
@@ -293,7 +333,7 @@ Test(attention, takes_scores_far_beyond_the_range_of_exp) {
 Test(attention, gives_zero_for_rows_that_see_nothing) {
     Call c = call_new(&shapes[9], kv_type(ROW_F32), 1);
     c.sequence[0].position = 60; /* the queries are tokens 50 to 69: half of them see no row */
-    run(&c, kernels_detect(), 2);
+    run(&c, 2);
     check(&c, "rows that see nothing");
     cr_assert_eq(c.lse[0], -INFINITY);
     cr_assert(isfinite(c.lse[19 * c.a.heads]));
@@ -304,13 +344,13 @@ Test(attention, of_a_context_in_two_parts_merges_to_the_whole) {
     const Shape shape = { "whole", 6, 2, 32, 24, false, 16, 1, { 95 }, { 1 } };
     Call whole = call_new(&shape, kv_type(ROW_F16), 1), low = call_new(&shape, kv_type(ROW_F16), 1);
     Call high = call_new(&shape, kv_type(ROW_F16), 1);
-    run(&whole, kernels_detect(), 1);
+    run(&whole, 1);
     low.sequence[0].tokens = 48;
     high.sequence[0].table += 3;
     high.sequence[0].tokens -= 48;
     high.sequence[0].position = 48;
-    run(&low, kernels_detect(), 1);
-    run(&high, kernels_detect(), 1);
+    run(&low, 1);
+    run(&high, 1);
     attention_merge(6, 24, low.out, low.lse, high.out, high.lse);
     for (size_t i = 0; i < 6 * 24; i++) cr_assert_float_eq(low.out[i], whole.out[i], 1e-6);
     for (size_t i = 0; i < 6; i++) cr_assert_float_eq(low.lse[i], whole.lse[i], 1e-6);
@@ -337,7 +377,7 @@ Test(attention, of_equal_scores_is_the_mean_of_the_values) {
     const Shape shape = { "mean", 2, 1, 8, 8, false, 16, 1, { 31 }, { 1 } };
     Call c = call_new(&shape, kv_type(ROW_F32), 1);
     memset(c.q, 0, 2 * 8 * sizeof *c.q);
-    run(&c, kernels_detect(), 1);
+    run(&c, 1);
     for (size_t e = 0; e < 8; e++) {
         double mean = 0;
         for (size_t j = 0; j < 32; j++) {
@@ -354,7 +394,7 @@ Test(attention, of_equal_scores_is_the_mean_of_the_values) {
 Test(attention, does_not_lose_accuracy_with_length) {
     const Shape shape = { "long", 8, 1, 16, 16, true, 64, 1, { 40000 }, { 1 } };
     Call c = call_new(&shape, kv_type(ROW_F32), 1);
-    run(&c, kernels_detect(), 2);
+    run(&c, 2);
     check(&c, shape.name);
     call_free(&c);
 }

@@ -1,7 +1,8 @@
 /* tiers.h -- what tests of the kernel table share: the tiers as subjects, numbers, and memory that
  * ends at a page no one may touch.
  *
- * Where the machine has no AVX-512 that tier runs emulated, if SIMDe was there to build it with. */
+ * Where the machine has no AVX-512 its tiers run emulated, if SIMDe was there to build them with.
+ */
 #ifndef KVLAB_TIERS_H
 #define KVLAB_TIERS_H
 
@@ -16,12 +17,25 @@
 #include "floats.h"
 #include "kernel.h"
 
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
 #ifdef KVLAB_EMULATED_AVX512
 void kernels_fill_avx512_emulated(Kernels *kernels);
+void kernels_fill_avx512bf16_emulated(Kernels *kernels);
+void kernels_fill_avx512vnni_emulated(Kernels *kernels);
 #endif
 
-static const char *const subjects[] = { "portable", "avx2", "avx512", "avx512 emulated", "neon" };
-enum { SUBJECTS = sizeof subjects / sizeof *subjects };
+/* The tiers that fill the whole table, then those that add tiles to it. */
+static const char *const subjects[] = { "portable",
+                                        "avx2",
+                                        "avx512",
+                                        "avx512 emulated",
+                                        "neon",
+                                        "avx512bf16",
+                                        "avx512vnni",
+                                        "avx512bf16 emulated",
+                                        "avx512vnni emulated" };
+enum { SUBJECTS = 5, TILE_SUBJECTS = sizeof subjects / sizeof *subjects };
 
 /* The table of a subject; skips the test where it cannot run. */
 static inline Kernels table_of(size_t subject) {
@@ -31,8 +45,15 @@ static inline Kernels table_of(size_t subject) {
             return kernels_select(kernel_tiers[i].bit);
     }
 #ifdef KVLAB_EMULATED_AVX512
-    if (strcmp(subjects[subject], "avx512 emulated") == 0) {
-        kernels_fill_avx512_emulated(&kernels);
+    static const struct {
+        const char *name;
+        void (*fill)(Kernels *kernels);
+    } emulated[] = { { "avx512 emulated", kernels_fill_avx512_emulated },
+                     { "avx512bf16 emulated", kernels_fill_avx512bf16_emulated },
+                     { "avx512vnni emulated", kernels_fill_avx512vnni_emulated } };
+    for (size_t i = 0; i < COUNT(emulated); i++) {
+        if (strcmp(subjects[subject], emulated[i].name) != 0) continue;
+        emulated[i].fill(&kernels);
         return kernels;
     }
 #endif
@@ -40,13 +61,16 @@ static inline Kernels table_of(size_t subject) {
     return kernels;
 }
 
-#define FOR_EACH_SUBJECT(suite, name)                                                              \
+#define OVER_SUBJECTS(suite, name, count)                                                          \
     ParameterizedTestParameters(suite, name) {                                                     \
-        static size_t index[SUBJECTS];                                                             \
-        for (size_t i = 0; i < SUBJECTS; i++) index[i] = i;                                        \
-        return cr_make_param_array(size_t, index, SUBJECTS);                                       \
+        static size_t index[count];                                                                \
+        for (size_t i = 0; i < (count); i++) index[i] = i;                                         \
+        return cr_make_param_array(size_t, index, count);                                          \
     }                                                                                              \
     ParameterizedTest(size_t *subject, suite, name)
+
+#define FOR_EACH_SUBJECT(suite, name)      OVER_SUBJECTS(suite, name, SUBJECTS)
+#define FOR_EACH_TILE_SUBJECT(suite, name) OVER_SUBJECTS(suite, name, TILE_SUBJECTS)
 
 static uint64_t state = 1;
 
@@ -133,7 +157,5 @@ static inline unsigned char *fill_rows(size_t slot, const RowFormat *format, siz
     }
     return rows;
 }
-
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 #endif

@@ -122,6 +122,56 @@ static inline __m256i emulated_to_f16(__m512 a) {
     return out;
 }
 
+/* To nearest even, as the instructions do it. */
+static inline __m512i emulated_whole(__m512 a) {
+    float lanes[EMULATED_LANES];
+    int32_t whole[EMULATED_LANES];
+    _mm512_storeu_ps(lanes, a);
+    for (size_t i = 0; i < EMULATED_LANES; i++) whole[i] = (int32_t)rintf(lanes[i]);
+    return _mm512_loadu_si512(whole);
+}
+
+/* Registers of bf16, where SIMDe has a structure. */
+typedef __m512i emulated_m512bh;
+
+static inline emulated_m512bh emulated_to_bf16(__m512 high, __m512 low) {
+    float lanes[2 * EMULATED_LANES];
+    uint16_t halves[2 * EMULATED_LANES];
+    _mm512_storeu_ps(lanes, low);
+    _mm512_storeu_ps(lanes + EMULATED_LANES, high);
+    for (size_t i = 0; i < 2 * EMULATED_LANES; i++) halves[i] = f32_to_bf16(lanes[i]);
+    return _mm512_loadu_si512(halves);
+}
+
+static inline __m512 emulated_dpbf16(__m512 sum, emulated_m512bh a, emulated_m512bh b) {
+    float lanes[EMULATED_LANES];
+    uint16_t x[2 * EMULATED_LANES], y[2 * EMULATED_LANES];
+    _mm512_storeu_ps(lanes, sum);
+    memcpy(x, &a, sizeof x);
+    memcpy(y, &b, sizeof y);
+    for (size_t i = 0; i < 2 * EMULATED_LANES; i++)
+        lanes[i / 2] = fmaf(bf16_to_f32(x[i]), bf16_to_f32(y[i]), lanes[i / 2]);
+    return _mm512_loadu_ps(lanes);
+}
+
+static inline __m512i emulated_dpbusd(__m512i sum, __m512i a, __m512i b) {
+    int32_t lanes[EMULATED_LANES];
+    uint8_t x[4 * EMULATED_LANES];
+    int8_t y[4 * EMULATED_LANES];
+    memcpy(lanes, &sum, sizeof lanes);
+    memcpy(x, &a, sizeof x);
+    memcpy(y, &b, sizeof y);
+    for (size_t i = 0; i < 4 * EMULATED_LANES; i++) lanes[i / 4] += x[i] * y[i];
+    return _mm512_loadu_si512(lanes);
+}
+
+#define __m512bh emulated_m512bh
+#undef _mm512_dpbusd_epi32
+#undef _mm512_dpbf16_ps
+#define _mm512_dpbusd_epi32(sum, a, b)    emulated_dpbusd(sum, a, b)
+#define _mm512_dpbf16_ps(sum, a, b)       emulated_dpbf16(sum, a, b)
+#define _mm512_cvtne2ps_pbh(high, low)    emulated_to_bf16(high, low)
+#define _mm512_cvtps_epi32(a)             emulated_whole(a)
 #define _mm512_maskz_loadu_ps(mask, p)    emulated_masked_load(mask, p)
 #define _mm512_mask_storeu_ps(p, mask, a) emulated_masked_store(p, mask, a)
 #define _mm512_extractf32x8_ps(a, half)   emulated_half(a, half)
