@@ -1,5 +1,5 @@
 /* neon.c -- the NEON tier of 64-bit Arm, where it is always there: four floats a register, 32
- * registers. The vocabulary of tiles.h in NEON. */
+ * registers. The vocabulary of vector.h and vector_rows.h in NEON. */
 #include <arm_neon.h>
 #include <stddef.h>
 #include <stdint.h>
