@@ -94,7 +94,7 @@ const Field config_fields[] = {
       .type = FIELD_TEXT,
       AT(isa),
       .initial = "auto",
-      ONE_OF("auto", "ref", "portable", "avx2", "avx512", "neon"),
+      ONE_OF("auto", "ref", "portable", "avx2", "avx512", "avx512bf16", "avx512vnni", "neon"),
       .help = "The highest kernel tier to use; auto for the best of this machine." },
     { .key = "expand_tokens",
       .type = FIELD_COUNT32,
