@@ -62,7 +62,7 @@ static const Wrong wrong_studies[] = {
       "s.yaml:1:14: decode.path: absorbd: must be one of materialised, expanded, absorbed; did "
       "you mean absorbed?" },
     { "isa: avx22\n", "s.yaml:1:6: isa: avx22: must be one of auto, ref, portable, avx2, "
-                      "avx512; did you mean avx2?" },
+                      "avx512, avx512bf16, avx512vnni, neon; did you mean avx2?" },
     { "phases: [bites]\n", "s.yaml:1:10: phases: bites: must be some of bytes, decode, "
                            "prefill, projections, error, plan; did you mean bytes?" },
     { "model: ''\n", "s.yaml:1:8: model: empty: must be one line of 1 to 511 bytes" },
