@@ -1,12 +1,13 @@
 /* avx512bf16.c -- the AVX-512 BF16 tier: tiles of bf16, f16 and fp8 rows on vdpbf16ps, which sums
  * two products of bf16 in each dword at the rate of one multiply-add of floats.
  *
- * Bound by vdpbf16ps. Queries are rounded to bf16 and packed once, pairs of neighbouring elements
- * in a dword, rows side by side; so a key needs no packing: two neighbouring elements of the row
- * are broadcast as they lie. Weights are rounded to bf16, pairs of neighbouring tokens in a dword,
- * and meet values interleaved by pairs of tokens: the one packing left, 32 shuffles for two tokens
- * of 512 values against 4352 dot products of 128 query rows. Sums are in f32, and the sum of
- * weights is that of the rounded ones. Rows in f16 or fp8 are rounded to bf16 a tile at a time.
+ * Bound by vdpbf16ps by count of instructions, not yet by timing. Queries are rounded to bf16 and
+ * packed once, pairs of neighbouring elements in a dword, rows side by side; so a key needs no
+ * packing: two neighbouring elements of the row are broadcast as they lie. Weights are rounded to
+ * bf16, pairs of neighbouring tokens in a dword, and meet values interleaved by pairs of tokens:
+ * the one packing left, 32 shuffles for two tokens of 512 values against 4352 dot products of 128
+ * query rows. Sums are in f32, and the sum of weights is that of the rounded ones. Rows in f16 or
+ * fp8 are rounded to bf16 a tile at a time.
  *
  * A register block is 24 accumulators: in a step of scores 4 loads and 6 broadcasts, of which the
  * machine does as many as fit beside 24 dot products twice over. A tile of 144 tokens of MLA (keys

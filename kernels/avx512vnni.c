@@ -1,12 +1,13 @@
 /* avx512vnni.c -- the AVX-512 VNNI tier: tiles of int8 rows on vpdpbusd, which sums four products
  * of an unsigned and a signed byte in each dword: four times the rate of multiply-adds of floats.
  *
- * Bound by vpdpbusd. Scores: a query row is quantised to int8 with a scale for every 128 elements
- * and packed once, four neighbouring elements in a dword, rows side by side; keys are moved by 128
- * to be unsigned and broadcast as they lie, four elements at a time. The move is taken back by sums
- * that begin at -128 times the sum of the query's group. Values: a weight times its row's scale is
- * quantised to 8 bits with a scale for each query row and tile, the greatest being 255; four
- * neighbouring tokens in a dword meet values interleaved by four tokens.
+ * Bound by vpdpbusd by count of instructions, not yet by timing. Scores: a query row is quantised
+ * to int8 with a scale for every 128 elements and packed once, four neighbouring elements in a
+ * dword, rows side by side; keys are moved by 128 to be unsigned and broadcast as they lie, four
+ * elements at a time. The move is taken back by sums that begin at -128 times the sum of the
+ * query's group. Values: a weight times its row's scale is quantised to 8 bits with a scale for
+ * each query row and tile, the greatest being 255; four neighbouring tokens in a dword meet values
+ * interleaved by four tokens.
  *
  *   s[j][i]  = scale_j  sum over groups g of  scale_gi  (sum of (k + 128) q  -  128 sum of q)
  *   o[i][d] += unit_i   sum over j of  u_ij v_jd,       u_ij = round(weight_ij scale_j / unit_i)

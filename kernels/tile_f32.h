@@ -5,14 +5,11 @@
  * Scores run over the whole width of a key in one go, so that no partial sum is stored: a panel of
  * queries of MLA, 36 KiB, streams through the first cache.
  *
- * Tried and dropped, on Zen 3, 128 rows of 576/512, shares of the FMA peak of both products: width
- * of keys cut in halves or quarters that fit the first cache (0.93 and 0.92 against 0.94: scores
- * have to be stored and loaded); rows of scores an even number of lines apart (0.94 against 0.96:
- * the weights of a group fall into 8 of the 64 sets); tiles of 48 and 192 tokens (0.94 and 0.95
- * against 0.96); two, four or eight steps a turn of the loop (0.94, 0.87, 0.91 against 0.94); each
- * group of keys decoded right before it is scored (152 us a tile against 148: every group starts
- * the streams of reads and writes anew); values 36 lines apart read where they lie (0.84 against
- * 0.91). */
+ * Tried and dropped, on Zen 3, 128 rows of 576/512, a tile timed alone; each was slower: width of
+ * keys cut in halves or quarters that fit the first cache (scores have to be stored and loaded);
+ * rows of scores an even number of lines apart (the weights of a group fall into 8 of the 64 sets);
+ * tiles of 48 and 192 tokens; four steps a turn of the loop; each group of keys decoded right
+ * before it is scored (every group starts the streams of reads and writes anew). */
 #ifndef KVLAB_TILE_F32_H
 #define KVLAB_TILE_F32_H
 
