@@ -47,6 +47,16 @@ static inline void vec_load32_halves(const void *p, vec *a) {
     a[1] = _mm512_cvtepi32_ps(_mm512_srli_epi32(wide, 4));
 }
 
+static inline vec vec_load_bits(const void *p, unsigned shift, unsigned mask) {
+    const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(p));
+    const __m512i down = _mm512_srl_epi32(bytes, _mm_cvtsi32_si128((int)shift));
+    return _mm512_cvtepi32_ps(_mm512_and_si512(down, _mm512_set1_epi32((int)mask)));
+}
+
+static inline vec vec_lookup(const float *table, vec index) {
+    return _mm512_permutexvar_ps(_mm512_cvttps_epi32(index), _mm512_loadu_ps(table));
+}
+
 static inline void vec_store_int8(void *p, vec a) {
     _mm_storeu_si128(p, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(a)));
 }

@@ -44,6 +44,21 @@ typedef struct Kernels {
      * the greatest of a row: 0 where they stay floats, 2^-9 as bf16, 2^-8 as int8. */
     double rounding[ROW_TYPE_COUNT];
 
+    /* Unsigned codes of 1, 2, 3, 4 or 8 bits, n a multiple of 8, n bits / 8 bytes in planes of 4, 2
+     * and 1 bits (8 in one), lowest bits first:
+     *
+     *   4 bits  | v and v + n/2 share byte v |            2 bits  | four values n/4 apart |
+     *   3 bits  | a plane of 2 | a plane of 1: eight values n/8 apart |
+     *
+     * pack_codes packs a byte each; decode_steps gives out[v] = code[v] * step[v] + least[v], the
+     * same in every tier where steps are f16's; decode_table out[v] = table[code[v]], for up to 4
+     * bits. */
+    void (*pack_codes)(size_t n, unsigned bits, const unsigned char *codes, void *packed);
+    void (*decode_steps)(size_t n, unsigned bits, const void *packed, const float *step,
+                         const float *least, float *out);
+    void (*decode_table)(size_t n, unsigned bits, const void *packed, const float *table,
+                         float *out);
+
     /* One step of the online softmax over n raw scores of one query row, in place:
      * scores become exp(scale*s - new_max); *max and *sum are brought up to date and the factor
      * exp(old_max - new_max) that earlier sums and outputs need is returned. A score of -INFINITY

@@ -195,6 +195,22 @@ static inline void store_low_bytes(void *p, uint32x4_t a) {
     memcpy(p, &four, sizeof four);
 }
 
+static inline vec vec_load_bits(const void *p, unsigned shift, unsigned mask) {
+    uint32_t four;
+    memcpy(&four, p, sizeof four);
+    const uint16x8_t halves = vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four)));
+    const uint32x4_t down = vshlq_u32(vmovl_u16(vget_low_u16(halves)), vdupq_n_s32(-(int)shift));
+    return vcvtq_f32_u32(vandq_u32(down, vdupq_n_u32(mask)));
+}
+
+/* The table as 64 bytes, of which each lane picks four neighbours. */
+static inline vec vec_lookup(const float *table, vec index) {
+    const uint8x16x4_t bytes = vld1q_u8_x4((const uint8_t *)table);
+    const uint32x4_t first = vdupq_n_u32(0x03020100);
+    const uint32x4_t picked = vmlaq_n_u32(first, vcvtq_u32_f32(index), 0x04040404);
+    return vreinterpretq_f32_u8(vqtbl4q_u8(bytes, vreinterpretq_u8_u32(picked)));
+}
+
 static inline void vec_store_int8(void *p, vec a) {
     store_low_bytes(p, vreinterpretq_u32_s32(vcvtq_s32_f32(a)));
 }

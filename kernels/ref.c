@@ -110,4 +110,5 @@ void kernels_fill_ref(Kernels *kernels) {
 #undef TYPED
     for (int type = 0; type < ROW_TYPE_COUNT; type++) kernels->tile[type] = &tile_ref;
     kernels_fill_ref_rows(kernels);
+    kernels_fill_codes(kernels);
 }

@@ -1,7 +1,7 @@
 /* tiles.h -- the vector algorithms of the table, written once over a small vocabulary.
  *
  * A tier file defines the vocabulary of vector.h for its registers, and for stored rows that of
- * vector_rows.h, then includes this header, then fills the table.
+ * vector_rows.h and vector_codes.h, then includes this header, then fills the table.
  *
  * Register blocks. `scores` keeps rows x tokens accumulators, each a vector of partial sums along
  * d; a key vector is loaded and converted once for the rows. `values` keeps rows x vectors of
@@ -14,6 +14,7 @@
 
 #include "internal.h"
 #include "vector.h"
+#include "vector_codes.h"
 #include "vector_rows.h"
 
 /* ---- scores ---- */
@@ -262,6 +263,8 @@ static void fill(Kernels *kernels) {
 #undef TYPED
     for (int type = 0; type < ROW_TYPE_COUNT; type++) kernels->tile[type] = &tile_f32;
     fill_encoders(kernels);
+    kernels->decode_steps = decode_steps;
+    kernels->decode_table = decode_table;
     kernels->softmax_step = softmax_step;
     kernels->scale = scale_by;
     kernels->rmsnorm = rmsnorm;

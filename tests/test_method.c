@@ -121,6 +121,7 @@ Test(method, a_name_too_long_is_refused) {
 /* ---- what fits what ---- */
 
 static const CacheShape heads_80 = { .kv_heads = 2, .key_dim = 80, .value_dim = 80 };
+static const CacheShape heads_6 = { .kv_heads = 2, .key_dim = 6, .value_dim = 6 };
 static const CacheShape heads_128 = { .kv_heads = 32, .key_dim = 128, .value_dim = 128 };
 static const CacheShape heads_72 = { .kv_heads = 2, .key_dim = 72, .value_dim = 72 };
 static const CacheShape latent = {
@@ -140,7 +141,7 @@ Test(method, what_does_not_fit_is_refused_by_its_own_words) {
           &heads_80,
           BLOCK },
         { { "mha*q4_0", { "groups of 32", "80 values" } }, &heads_80, BLOCK },
-        { { "mha*int3-g20", { "fill no whole bytes", "g16" } }, &heads_80, BLOCK },
+        { { "mha*int3-g6", { "6 values of a key", "multiple of 8" } }, &heads_6, BLOCK },
         { { "mha*int2-g32-channel", { "groups of 32 tokens", "blocks of 48", "multiple of 32" } },
           &heads_80,
           48 },

@@ -29,7 +29,10 @@ static Coder coder_of(const Codec *codec, bool by_channel, bool typed, RowFormat
     } else {
         c.row_bytes = codec_row_bytes(codec, latent, format.coded) + beside;
     }
-    if (codec->kind == CODEC_TURBOQUANT) c.codebook = codebook_normal(codec->bits);
+    if (codec->kind != CODEC_TURBOQUANT) return c;
+    c.codebook = codebook_normal(codec->bits);
+    for (size_t i = 0; i < c.codebook.count; i++)
+        c.unit[i] = (float)(c.codebook.centroid[i] / sqrt((double)format.coded));
     return c;
 }
 
@@ -55,46 +58,6 @@ Coder coder_of_values(const Codec *codec, const CacheShape *shape) {
     return coder_of(codec, codec->v_channel, typed, format, false);
 }
 
-/* ---- codes in planes ---- */
-
-/* The widest plane that fits what is left of the bits. */
-static unsigned plane_width(unsigned bits) {
-    return bits >= 8 ? 8 : bits >= 4 ? 4 : bits >= 2 ? 2 : 1;
-}
-
-static size_t code_bytes(const Coder *c, size_t n) {
-    return n * c->codec.bits / 8;
-}
-
-/* Code i of n, whose bytes are 0 before the first. */
-static void put_code(size_t n, unsigned bits, size_t i, unsigned code, unsigned char *bytes) {
-    for (unsigned shift = 0, width; shift < bits; shift += width) {
-        width = plane_width(bits - shift);
-        const size_t count = n * width / 8;
-        const unsigned part = code >> shift & ((1u << width) - 1);
-        bytes[i % count] |= (unsigned char)(part << (unsigned)(i / count) * width);
-        bytes += count;
-    }
-}
-
-/* n codes as floats. */
-static void get_codes(size_t n, unsigned bits, const unsigned char *bytes, float *restrict x) {
-    for (unsigned shift = 0, width; shift < bits; shift += width) {
-        width = plane_width(bits - shift);
-        const size_t count = n * width / 8;
-        const unsigned mask = (1u << width) - 1;
-        const float weight = (float)(1u << shift), kept = shift ? 1.0f : 0.0f;
-        for (unsigned part = 0; part < 8 / width; part++) {
-            float *restrict at = x + part * count;
-            for (size_t i = 0; i < count; i++) {
-                const float code = (float)(int)(bytes[i] >> part * width & mask);
-                at[i] = shift ? kept * at[i] + weight * code : code;
-            }
-        }
-        bytes += count;
-    }
-}
-
 /* ---- numbers beside the codes ---- */
 
 static void put_halves(const Kernels *kernels, size_t n, const float *x, unsigned char *to) {
@@ -105,14 +68,6 @@ static void put_halves(const Kernels *kernels, size_t n, const float *x, unsigne
 static void get_halves(const Kernels *kernels, size_t n, const unsigned char *from, float *x) {
     const RowFormat halves = row_format(ROW_F16, n);
     kernels->decode[ROW_F16](&halves, n, from, x);
-}
-
-/* As it is when it has been stored. */
-static float halved(const Kernels *kernels, float x) {
-    unsigned char bytes[HALF];
-    put_halves(kernels, 1, &x, bytes);
-    get_halves(kernels, 1, bytes, &x);
-    return x;
 }
 
 /* What is not coded follows in bf16. */
@@ -131,26 +86,35 @@ static void get_beside(const Coder *c, const Kernels *kernels, const unsigned ch
 
 /* ---- integers ---- */
 
-/* Step and least value of n numbers, `stride` apart, as they are stored. */
-static void fit(const Kernels *kernels, unsigned bits, size_t n, const float *x, size_t stride,
-                float *step, float *least) {
-    float low = x[0], high = x[0];
-    bool finite = true;
+/* Steps and least values, a channel or a group each: as they are stored, and read back. */
+typedef struct {
+    float step[CODER_VALUES_MOST], least[CODER_VALUES_MOST];
+} Scales;
+
+/* Of n ranges low .. high, into bytes [n steps][n least values] and back out of them. `finite` is
+ * 0, or NaN where a value is not finite. */
+static void put_scales(const Kernels *kernels, unsigned bits, size_t n, const float *low,
+                       const float *high, const float *finite, unsigned char *bytes, Scales *s) {
+    const float most = (float)((1u << bits) - 1);
     for (size_t i = 0; i < n; i++) {
-        const float value = x[i * stride];
-        finite = finite && isfinite(value);
-        low = fminf(low, value);
-        high = fmaxf(high, value);
+        s->step[i] = (high[i] - low[i]) / most + finite[i];
+        s->least[i] = low[i] + finite[i];
     }
-    *step = halved(kernels, (high - low) / (float)((1u << bits) - 1));
-    *least = halved(kernels, low);
-    if (!finite || !isfinite(*step) || !isfinite(*least)) *step = *least = NAN;
+    put_halves(kernels, n, s->step, bytes);
+    put_halves(kernels, n, s->least, bytes + HALF * n);
+    get_halves(kernels, n, bytes, s->step);
+    get_halves(kernels, n, bytes + HALF * n, s->least);
+    for (size_t i = 0; i < n; i++) /* beyond f16 is no scale */
+        if (!isfinite(s->step[i]) || !isfinite(s->least[i])) s->step[i] = s->least[i] = NAN;
+    put_halves(kernels, n, s->step, bytes);
+    put_halves(kernels, n, s->least, bytes + HALF * n);
 }
 
-static unsigned code_of(float x, float step, float least, unsigned bits) {
-    const float most = (float)((1u << bits) - 1);
-    if (!(step > 0)) return 0;
-    return (unsigned)fminf(fmaxf(nearbyintf((x - least) / step), 0), most);
+/* The nearest whole number of steps above the least value, 0 where there is no step. */
+static unsigned char code_of(float x, float step, float least, float most) {
+    const float steps = step > 0 ? (x - least) / step : 0;
+    const float low = steps > 0 ? steps : 0, code = low < most ? low : most;
+    return (unsigned char)(code + 0.5f);
 }
 
 static size_t group_of(const Coder *c) {
@@ -160,50 +124,65 @@ static size_t group_of(const Coder *c) {
 static void encode_ints(const Coder *c, const Kernels *kernels, const float *x,
                         unsigned char *row) {
     const unsigned bits = c->codec.bits;
-    const size_t group = group_of(c), groups = c->format.coded / group;
-    unsigned char *codes = row + 2 * HALF * groups;
+    const size_t n = c->format.coded, group = group_of(c), groups = n / group;
+    const float most = (float)((1u << bits) - 1);
+    float low[CODER_VALUES_MOST], high[CODER_VALUES_MOST], finite[CODER_VALUES_MOST];
+    unsigned char codes[CODER_VALUES_MOST];
+    Scales s;
     for (size_t g = 0; g < groups; g++) {
-        const float *values = x + g * group;
-        unsigned char *bytes = codes + g * code_bytes(c, group);
-        float step, least;
-        fit(kernels, bits, group, values, 1, &step, &least);
-        put_halves(kernels, 1, &step, row + HALF * g);
-        put_halves(kernels, 1, &least, row + HALF * (groups + g));
-        memset(bytes, 0, code_bytes(c, group));
-        for (size_t i = 0; i < group; i++)
-            put_code(group, bits, i, code_of(values[i], step, least, bits), bytes);
+        low[g] = high[g] = x[g * group];
+        finite[g] = 0;
+        for (size_t i = g * group; i < (g + 1) * group; i++) {
+            low[g] = x[i] < low[g] ? x[i] : low[g];
+            high[g] = x[i] > high[g] ? x[i] : high[g];
+            finite[g] += 0 * x[i];
+        }
     }
+    put_scales(kernels, bits, groups, low, high, finite, row, &s);
+    for (size_t i = 0; i < n; i++)
+        codes[i] = code_of(x[i], s.step[i / group], s.least[i / group], most);
+    kernels->pack_codes(n, bits, codes, row + 2 * HALF * groups);
 }
 
 static void decode_ints(const Coder *c, const Kernels *kernels, const unsigned char *row,
                         float *x) {
-    const size_t group = group_of(c), groups = c->format.coded / group;
-    const unsigned char *codes = row + 2 * HALF * groups;
-    for (size_t g = 0; g < groups; g++) {
-        float *values = x + g * group, step, least;
-        get_halves(kernels, 1, row + HALF * g, &step);
-        get_halves(kernels, 1, row + HALF * (groups + g), &least);
-        get_codes(group, c->codec.bits, codes + g * code_bytes(c, group), values);
-        for (size_t i = 0; i < group; i++) values[i] = least + step * values[i];
-    }
+    const size_t n = c->format.coded, group = group_of(c), groups = n / group;
+    float stored[2 * CODER_VALUES_MOST];
+    Scales s;
+    get_halves(kernels, 2 * groups, row, stored);
+    for (size_t g = 0; g < groups; g++)
+        for (size_t i = g * group; i < (g + 1) * group; i++) {
+            s.step[i] = stored[g];
+            s.least[i] = stored[groups + g];
+        }
+    kernels->decode_steps(n, c->codec.bits, row + 2 * HALF * groups, s.step, s.least, x);
 }
 
 void coder_encode_group(const Coder *coder, const Kernels *kernels, const float *x, size_t ld,
                         unsigned char *rows, unsigned char *scales) {
     const size_t n = coder->format.coded, group = coder->codec.group;
     const unsigned bits = coder->codec.bits;
+    const float most = (float)((1u << bits) - 1);
+    float low[CODER_VALUES_MOST], high[CODER_VALUES_MOST], finite[CODER_VALUES_MOST];
+    unsigned char codes[CODER_VALUES_MOST];
+    Scales s;
+    memcpy(low, x, n * sizeof *low);
+    memcpy(high, x, n * sizeof *high);
+    memset(finite, 0, n * sizeof *finite);
+    for (size_t t = 0; t < group; t++)
+        for (size_t i = 0; i < n; i++) {
+            const float value = x[t * ld + i];
+            low[i] = value < low[i] ? value : low[i];
+            high[i] = value > high[i] ? value : high[i];
+            finite[i] += 0 * value;
+        }
+    put_scales(kernels, bits, n, low, high, finite, scales, &s);
     for (size_t t = 0; t < group; t++) {
-        memset(rows + t * coder->row_bytes, 0, code_bytes(coder, n));
-        put_beside(coder, kernels, x + t * ld, rows + t * coder->row_bytes);
-    }
-    for (size_t i = 0; i < n; i++) {
-        float step, least;
-        fit(kernels, bits, group, x + i, ld, &step, &least);
-        put_halves(kernels, 1, &step, scales + HALF * i);
-        put_halves(kernels, 1, &least, scales + HALF * (n + i));
-        for (size_t t = 0; t < group; t++)
-            put_code(n, bits, i, code_of(x[t * ld + i], step, least, bits),
-                     rows + t * coder->row_bytes);
+        unsigned char *row = rows + t * coder->row_bytes;
+        for (size_t i = 0; i < n; i++)
+            codes[i] = code_of(x[t * ld + i], s.step[i], s.least[i], most);
+        kernels->pack_codes(n, bits, codes, row);
+        put_beside(coder, kernels, x + t * ld, row);
     }
 }
 
@@ -211,14 +190,13 @@ void coder_decode_group(const Coder *coder, const Kernels *kernels, size_t n,
                         const unsigned char *rows, const unsigned char *scales, float *x,
                         size_t ld) {
     const size_t values = coder->format.coded;
-    float halves[2 * CODER_CHANNELS_MOST];
-    const float *restrict steps = halves, *restrict leasts = halves + values;
-    get_halves(kernels, 2 * values, scales, halves);
+    Scales s;
+    get_halves(kernels, values, scales, s.step);
+    get_halves(kernels, values, scales + HALF * values, s.least);
     for (size_t t = 0; t < n; t++) {
-        float *restrict row = x + t * ld;
-        get_codes(values, coder->codec.bits, rows + t * coder->row_bytes, row);
-        for (size_t i = 0; i < values; i++) row[i] = leasts[i] + steps[i] * row[i];
-        get_beside(coder, kernels, rows + t * coder->row_bytes, row);
+        const unsigned char *row = rows + t * coder->row_bytes;
+        kernels->decode_steps(values, coder->codec.bits, row, s.step, s.least, x + t * ld);
+        get_beside(coder, kernels, row, x + t * ld);
     }
 }
 
@@ -227,27 +205,27 @@ void coder_decode_group(const Coder *coder, const Kernels *kernels, size_t n,
 static void encode_turboquant(const Coder *c, const Kernels *kernels, const float *x,
                               unsigned char *row) {
     const size_t n = c->format.coded;
+    unsigned char codes[CODER_VALUES_MOST];
     double square = 0;
     for (size_t i = 0; i < n; i++) square += (double)x[i] * x[i];
-    const double norm = sqrt(square), scale = norm > 0 ? sqrt((double)n) / norm : 0;
+    const double norm = sqrt(square);
     const float stored = (float)norm;
     put_halves(kernels, 1, &stored, row);
-    memset(row + HALF, 0, code_bytes(c, n));
-    for (size_t i = 0; i < n; i++)
-        put_code(n, c->codec.bits, i, (unsigned)codebook_code(&c->codebook, scale * x[i]),
-                 row + HALF);
+    memset(codes, 0, n);
+    for (size_t e = 0; e + 1 < c->codebook.count; e++) {
+        const float edge = (float)(c->codebook.edge[e] * norm / sqrt((double)n));
+        for (size_t i = 0; i < n; i++) codes[i] += x[i] > edge;
+    }
+    kernels->pack_codes(n, c->codec.bits, codes, row + HALF);
 }
 
 static void decode_turboquant(const Coder *c, const Kernels *kernels, const unsigned char *row,
                               float *x) {
     enum { CODES = 16 };
-    const size_t n = c->format.coded;
     float norm, values[CODES];
     get_halves(kernels, 1, row, &norm);
-    for (size_t i = 0; i < c->codebook.count; i++)
-        values[i] = (float)(c->codebook.centroid[i] * norm / sqrt((double)n));
-    get_codes(n, c->codec.bits, row + HALF, x);
-    for (size_t i = 0; i < n; i++) x[i] = values[(int)x[i]];
+    for (size_t i = 0; i < c->codebook.count; i++) values[i] = c->unit[i] * norm;
+    kernels->decode_table(c->format.coded, c->codec.bits, row + HALF, values, x);
 }
 
 /* ---- a row by token ---- */

@@ -2,13 +2,13 @@
  *
  * A row type of codec.h is coded by the kernels, in its own layout. The others:
  *
- *   intB by token     | steps f16, a group each | least values f16 | codes, a group after the other
- * | intB by channel   | codes of a token's channels |   and for each group of tokens | steps f16, a
- * channel each | least values f16 | turboquant        | norm f16 | codes |
+ *   intB by token     | steps f16, a group each | least values f16 | codes of the row |
+ *   intB by channel   | codes of a token's channels |   and for each group of tokens
+ *                     | steps f16, a channel each | least values f16 |
+ *   turboquant        | norm f16 | codes |
  *
- * with the rotated key of a latent in bf16 behind the codes of its token. n codes of B bits lie in
- * planes of 4, 2 and 1 bits, the lowest bits first: value i is in byte i mod (n B / 8) of its
- * plane, so that neighbours are unpacked alike.
+ * with the rotated key of a latent in bf16 behind the codes of its token. Codes are packed as
+ * Kernels.pack_codes does.
  *
  *   intB         step = (max - least) / (2^B - 1), code = round((x - least) / step) with both as
  * they are stored; equal values have step 0. A group with a value that is not finite, or too large
@@ -21,7 +21,7 @@
 #include "kernel.h"
 #include "method.h"
 
-enum { CODER_CHANNELS_MOST = 4096 }; /* values of a row that is coded by channel */
+enum { CODER_VALUES_MOST = 8192 }; /* of a row that is not of a row type */
 
 typedef struct {
     Codec codec;
@@ -30,7 +30,8 @@ typedef struct {
     RowFormat format;   /* its format; else only n and coded: values, and those in codes */
     size_t row_bytes;   /* of a token: codes, by token also scales, what is beside them */
     size_t group_bytes; /* by channel: steps and least values of a group; else 0 */
-    Codebook codebook;  /* of turboquant */
+    Codebook codebook;  /* of turboquant, */
+    float unit[16];     /*   its values for a row of norm 1 */
 } Coder;
 
 /* NULL where a codec can be held, else why not. */

@@ -348,7 +348,7 @@ static size_t cut_stream(const Coding *c, bool value, const Kernels *kernels,
                          const KvSequence *view, const CodedRows *rows, size_t rest) {
     const Coder *coder = value ? &c->value.coder : &c->key.coder;
     const size_t whole = coder->by_channel ? rest / coder->codec.group * coder->codec.group : rest;
-    float row[2 * CODER_CHANNELS_MOST]; /* a rotated key lies beside the channels */
+    float row[2 * CODER_VALUES_MOST]; /* a rotated key lies beside the channels */
     for (size_t g = 0; g < c->shape.kv_heads; g++) {
         const Place p = place_of(c, value, kernels, view, rows, g);
         for (size_t t = whole; t < rest; t++) {

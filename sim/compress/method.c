@@ -44,53 +44,49 @@ size_t codec_value_values(const CacheShape *shape) {
     return shape->shared ? 0 : shape->value_dim;
 }
 
-/* The largest group that divides n values and fills whole bytes, at most `wanted`; 0 for none. */
-static size_t nearest_group(size_t n, size_t wanted, unsigned bits) {
-    for (size_t g = wanted < n ? wanted : n; g > 0; g--)
-        if (n % g == 0 && g * bits % 8 == 0) return g;
-    return 0;
+/* The largest group that divides n values, at most `wanted`. */
+static size_t nearest_group(size_t n, size_t wanted) {
+    for (size_t g = wanted < n ? wanted : n; g > 1; g--)
+        if (n % g == 0) return g;
+    return 1;
 }
 
 /* Groups along the channels of a row of n values. */
 static Status check_row_group(const Method *m, const char *what, size_t n, Error *err) {
     const Codec *c = &m->codec;
     const size_t group = c->group ? c->group : n;
-    if (n % group == 0 && group * c->bits % 8 == 0) return OK;
-    if (n % group)
-        fail(err, ERR_INPUT, "%s: groups of %zu do not divide the %zu values of a %s", m->name,
-             group, n, what);
-    else
-        fail(err, ERR_INPUT, "%s: %zu values of %u bits fill no whole bytes", m->name, group,
-             c->bits);
-    const size_t nearest = c->kind == CODEC_INTS ? nearest_group(n, group, c->bits) : 0;
+    if (n % group == 0) return OK;
+    fail(err, ERR_INPUT, "%s: groups of %zu do not divide the %zu values of a %s", m->name, group,
+         n, what);
     const size_t used = strlen(err->text);
-    if (nearest)
-        snprintf(err->text + used, sizeof err->text - used, "; did you mean g%zu?", nearest);
+    if (c->kind == CODEC_INTS)
+        snprintf(err->text + used, sizeof err->text - used, "; did you mean g%zu?",
+                 nearest_group(n, group));
     return ERR_INPUT;
 }
 
 /* Groups along the tokens of a channel, in blocks of block_tokens. */
-static Status check_token_group(const Method *m, size_t n, size_t block_tokens, Error *err) {
-    const Codec *c = &m->codec;
-    if (n > CODER_CHANNELS_MOST)
-        return fail(err, ERR_INPUT, "%s: %zu channels; by channel at most %d", m->name, n,
-                    CODER_CHANNELS_MOST);
-    if (n * c->bits % 8)
-        return fail(err, ERR_INPUT, "%s: %zu values of %u bits fill no whole bytes", m->name, n,
-                    c->bits);
-    if (block_tokens % c->group)
-        return fail(err, ERR_INPUT,
-                    "%s: groups of %zu tokens do not divide blocks of %zu; choose block_tokens a "
-                    "multiple of %zu",
-                    m->name, c->group, block_tokens, c->group);
-    return OK;
+static Status check_token_group(const Method *m, size_t block_tokens, Error *err) {
+    const size_t group = m->codec.group;
+    if (block_tokens % group == 0) return OK;
+    return fail(err, ERR_INPUT,
+                "%s: groups of %zu tokens do not divide blocks of %zu; choose block_tokens a "
+                "multiple of %zu",
+                m->name, group, block_tokens, group);
 }
 
 static Status check_groups(const Method *m, const char *what, size_t n, bool by_channel,
                            size_t block_tokens, Error *err) {
-    if (n == 0 || m->codec.kind == CODEC_NOMINAL) return OK;
-    return by_channel ? check_token_group(m, n, block_tokens, err)
-                      : check_row_group(m, what, n, err);
+    enum { CODES_TOGETHER = 8 };
+    const CodecKind kind = m->codec.kind;
+    if (n == 0 || kind == CODEC_NOMINAL) return OK;
+    const bool packed = kind != CODEC_ROWS;
+    if (packed && (n % CODES_TOGETHER || n > CODER_VALUES_MOST))
+        return fail(err, ERR_INPUT,
+                    "%s: %zu values of a %s; codes of %s need a multiple of %d, at "
+                    "most %d",
+                    m->name, n, what, m->codec.name, CODES_TOGETHER, CODER_VALUES_MOST);
+    return by_channel ? check_token_group(m, block_tokens, err) : check_row_group(m, what, n, err);
 }
 
 /* The Hadamard transform runs over blocks of the largest power of two that divides a row. */
