@@ -12,7 +12,7 @@
 void kernels_fill_ref(Kernels *kernels);
 void kernels_fill_ref_rows(Kernels *kernels); /* its part that encodes rows */
 
-void kernels_fill_codes(Kernels *kernels);    /* and that of packed codes */
+void kernels_fill_codes(Kernels *kernels); /* and that of packed codes */
 
 /* Plain C that compilers turn into the vectors of any machine. */
 void kernels_fill_portable(Kernels *kernels);

@@ -33,6 +33,8 @@ static const struct {
     { "mha*turboquant-3", &heads },
     { "mha*turboquant-2-r24", &heads },
     { "mla-64+16*q4_0", &latent },
+    { "mla-64+16*nvfp4-hadamard", &latent },
+    { "mla-64+16*mxfp4-sink2", &latent },
     { "mla-64+16*fp8", &latent },
     { "mla-64+16*fp8-rope", &latent },
     { "mla-64+16*int4-g32-hadamard", &latent },
