@@ -270,7 +270,7 @@ Test(config_mistakes, every_mistake_in_a_base_is_one_line) {
 Test(config_mistakes, bases_are_bounded_in_depth) {
     const Studies s = studies_new();
     for (int i = 0; i < 10; i++) {
-        char name[16], text[32];
+        char name[32], text[32];
         snprintf(name, sizeof name, "%d.yaml", i);
         snprintf(text, sizeof text, "base: %d.yaml\n", i + 1);
         studies_write(&s, name, i == 9 ? "model: m\n" : text);
