@@ -77,8 +77,8 @@ void block_next(const Attention *a, const Plan *plan, Block *b) {
     block_measure(a, plan, b);
 }
 
-bool block_is_tiled(const Attention *a, const Block *b) {
-    return b->rows >= TILE_ROWS_MIN || a->layout.coding;
+bool block_is_tiled(const Block *b) {
+    return b->rows >= TILE_ROWS_MIN;
 }
 
 static void place_workspace(const Attention *a, Plan *plan) {

@@ -1,4 +1,5 @@
-/* attention_rows.c -- an item of few query rows: they read the cached rows where they lie. */
+/* attention_rows.c -- an item of few query rows: they read the cached rows where they lie, and what
+ * a layout's own coding holds as floats, a tile at a time. */
 #include <math.h>
 #include <string.h>
 
@@ -16,6 +17,43 @@ static void load_queries(const Item *item) {
         memcpy(item->work + r * item->plan->k_ld, item->a->q + global_row(item, r) * dk,
                dk * sizeof(float));
 }
+
+/* ---- rows of a layout's own coding ---- */
+
+static const RowFormat floats = { .type = ROW_F32 };
+
+/* The floats of a tile's keys, and of its values. */
+static float *coded_keys(const Item *item) {
+    return item->work + item->plan->coded;
+}
+
+static float *coded_values(const Item *item) {
+    return coded_keys(item) + (item->a->layout.v_in_k ? 0 : DIRECT_TOKENS * item->plan->k_ld);
+}
+
+static size_t coded_value_ld(const Item *item) {
+    return item->a->layout.v_in_k ? item->plan->k_ld : item->plan->v_ld;
+}
+
+static void coded_scores(const Item *item, size_t from, size_t n) {
+    const Plan *plan = item->plan;
+    const KvLayout *l = &item->a->layout;
+    l->coding->decode(l->coding, item->kernels, &item->a->sequence[item->block->sequence],
+                      item->block->head, from, n, coded_keys(item), plan->k_ld, coded_values(item),
+                      plan->v_ld);
+    item->kernels->scores[ROW_F32](&floats, item->block->rows, n, l->dk, item->work, plan->k_ld,
+                                   coded_keys(item), plan->k_ld * sizeof(float),
+                                   item->work + plan->s, DIRECT_TOKENS);
+}
+
+static void coded_sums(const Item *item, size_t n) {
+    const Plan *plan = item->plan;
+    item->kernels->values[ROW_F32](&floats, item->block->rows, n, item->a->layout.dv,
+                                   item->work + plan->s, DIRECT_TOKENS, coded_values(item),
+                                   coded_value_ld(item) * sizeof(float), item->part.o, plan->v_ld);
+}
+
+/* ---- rows where they lie ---- */
 
 /* The same of a piece of a tile read where it lies. */
 static size_t piece_length(const Item *item, size_t token, size_t n) {
@@ -57,10 +95,11 @@ static void tile_values(const Item *item, size_t from, size_t n) {
 
 void attend_by_rows(const Item *item, size_t begin, size_t end) {
     const Plan *plan = item->plan;
+    const bool coded = item->a->layout.coding != NULL;
     load_queries(item);
     for (size_t from = begin, n; from < end; from += n) {
         n = smaller(DIRECT_TOKENS, end - from);
-        tile_scores(item, from, n);
+        coded ? coded_scores(item, from, n) : tile_scores(item, from, n);
         for (size_t r = 0; r < item->block->rows; r++) {
             float *s = item->work + plan->s + r * DIRECT_TOKENS;
             for (size_t j = row_sees(item, r, from, n); j < n; j++) s[j] = -INFINITY;
@@ -69,6 +108,6 @@ void attend_by_rows(const Item *item, size_t begin, size_t end) {
             if (factor != 1.0f)
                 item->kernels->scale(item->a->layout.dv, factor, item->part.o + r * plan->v_ld);
         }
-        tile_values(item, from, n);
+        coded ? coded_sums(item, n) : tile_values(item, from, n);
     }
 }

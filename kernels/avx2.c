@@ -137,14 +137,15 @@ static inline void vec_load32_halves(const void *p, vec *a) {
 
 static inline vec vec_load_bits(const void *p, unsigned shift, unsigned mask) {
     const __m256i bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(p));
-    const __m256i down = _mm256_srl_epi32(bytes, _mm_cvtsi32_si128((int)shift));
+    const __m256i down = _mm256_srli_epi32(bytes, (int)shift);
     return _mm256_cvtepi32_ps(_mm256_and_si256(down, _mm256_set1_epi32((int)mask)));
 }
 
 /* Bit 3 of the index chooses between the halves of the table. */
-static inline vec vec_lookup(const float *table, vec index) {
+static inline vec vec_lookup(unsigned bits, const float *table, vec index) {
     const __m256i i = _mm256_cvttps_epi32(index);
     const __m256 low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), i);
+    if (bits <= 3) return low;
     const __m256 high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), i);
     return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(i, 28)));
 }

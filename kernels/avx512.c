@@ -49,11 +49,12 @@ static inline void vec_load32_halves(const void *p, vec *a) {
 
 static inline vec vec_load_bits(const void *p, unsigned shift, unsigned mask) {
     const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(p));
-    const __m512i down = _mm512_srl_epi32(bytes, _mm_cvtsi32_si128((int)shift));
+    const __m512i down = _mm512_srli_epi32(bytes, shift);
     return _mm512_cvtepi32_ps(_mm512_and_si512(down, _mm512_set1_epi32((int)mask)));
 }
 
-static inline vec vec_lookup(const float *table, vec index) {
+static inline vec vec_lookup(unsigned bits, const float *table, vec index) {
+    (void)bits;
     return _mm512_permutexvar_ps(_mm512_cvttps_epi32(index), _mm512_loadu_ps(table));
 }
 

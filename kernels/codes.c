@@ -17,17 +17,18 @@ static unsigned code_at(size_t n, unsigned bits, const unsigned char *codes, siz
     return code;
 }
 
-static void decode_steps(size_t n, unsigned bits, const void *codes, const float *step,
-                         const float *least, float *out) {
+static void decode_steps(size_t n, size_t group, unsigned bits, const void *codes,
+                         const float *step, const float *least, float *out) {
     for (size_t s = 0, v = 0; s < 8; s++)
         for (size_t i = 0; i < n / 8; i++, v++)
-            out[v] = (float)code_at(n, bits, codes, s, i) * step[v] + least[v];
+            out[v] = (float)code_at(n, bits, codes, s, i) * step[v / group] + least[v / group];
 }
 
 static void decode_table(size_t n, unsigned bits, const void *codes, const float *table,
-                         float *out) {
+                         float scale, float *out) {
     for (size_t s = 0, v = 0; s < 8; s++)
-        for (size_t i = 0; i < n / 8; i++, v++) out[v] = table[code_at(n, bits, codes, s, i)];
+        for (size_t i = 0; i < n / 8; i++, v++)
+            out[v] = table[code_at(n, bits, codes, s, i)] * scale;
 }
 
 static void pack_codes(size_t n, unsigned bits, const unsigned char *codes, void *packed) {

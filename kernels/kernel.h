@@ -50,14 +50,14 @@ typedef struct Kernels {
      *   4 bits  | v and v + n/2 share byte v |            2 bits  | four values n/4 apart |
      *   3 bits  | a plane of 2 | a plane of 1: eight values n/8 apart |
      *
-     * pack_codes packs a byte each; decode_steps gives out[v] = code[v] * step[v] + least[v], the
-     * same in every tier where steps are f16's; decode_table out[v] = table[code[v]], for up to 4
-     * bits. */
+     * pack_codes packs a byte each. decode_steps gives out[v] = code[v] * step[g] + least[g] with
+     * g = v / group, the same in every tier where steps are f16's. decode_table gives out[v] =
+     * table[code[v]] * scale, for up to 4 bits, out of a table of 16. */
     void (*pack_codes)(size_t n, unsigned bits, const unsigned char *codes, void *packed);
-    void (*decode_steps)(size_t n, unsigned bits, const void *packed, const float *step,
-                         const float *least, float *out);
+    void (*decode_steps)(size_t n, size_t group, unsigned bits, const void *packed,
+                         const float *step, const float *least, float *out);
     void (*decode_table)(size_t n, unsigned bits, const void *packed, const float *table,
-                         float *out);
+                         float scale, float *out);
 
     /* One step of the online softmax over n raw scores of one query row, in place:
      * scores become exp(scale*s - new_max); *max and *sum are brought up to date and the factor

@@ -204,7 +204,8 @@ static inline vec vec_load_bits(const void *p, unsigned shift, unsigned mask) {
 }
 
 /* The table as 64 bytes, of which each lane picks four neighbours. */
-static inline vec vec_lookup(const float *table, vec index) {
+static inline vec vec_lookup(unsigned bits, const float *table, vec index) {
+    (void)bits;
     const uint8x16x4_t bytes = vld1q_u8_x4((const uint8_t *)table);
     const uint32x4_t first = vdupq_n_u32(0x03020100);
     const uint32x4_t picked = vmlaq_n_u32(first, vcvtq_u32_f32(index), 0x04040404);

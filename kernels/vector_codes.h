@@ -1,7 +1,7 @@
 /* vector_codes.h -- packed codes over the vocabulary of tiles.h. It needs
  *
  *   vec_load_bits(p, shift, mask)   WIDTH bytes, shifted down and masked, as floats
- *   vec_lookup(table, a)            table[a] of 16 entries, a whole numbers */
+ *   vec_lookup(bits, table, a)      table[a] of 16 entries, a whole numbers of so many bits */
 #ifndef KVLAB_VECTOR_CODES_H
 #define KVLAB_VECTOR_CODES_H
 
@@ -26,30 +26,70 @@ INLINE vec codes_at(bool whole, size_t n, unsigned bits, const unsigned char *co
     return code;
 }
 
-INLINE void each_step(bool whole, size_t n, unsigned bits, const unsigned char *codes,
-                      const float *step, const float *least, float *out) {
+/* Steps and least values along a row, of which `group` values share one each: `left` of them the
+ * one that is in registers. */
+typedef struct {
+    const float *step, *least;
+    size_t group, left;
+    vec steps, leasts;
+} Steps;
+
+/* Those of the next WIDTH values: one for each, one for all (WIDTH divides the group), or, slowly,
+ * whatever groups there are, for the `count` values that are left. */
+INLINE void next_each(Steps *s) {
+    s->steps = vec_load(s->step), s->leasts = vec_load(s->least);
+    s->step += WIDTH, s->least += WIDTH;
+}
+
+INLINE void next_shared(Steps *s) {
+    if (s->left == 0) {
+        s->steps = vec_all(*s->step++), s->leasts = vec_all(*s->least++);
+        s->left = s->group;
+    }
+    s->left -= WIDTH;
+}
+
+INLINE void next_any(Steps *s, size_t count) {
+    float steps[WIDTH] = { 0 }, leasts[WIDTH] = { 0 };
+    for (size_t i = 0; i < count && i < WIDTH; i++) {
+        steps[i] = *s->step, leasts[i] = *s->least;
+        if (--s->left == 0) s->step++, s->least++, s->left = s->group;
+    }
+    s->steps = vec_load(steps), s->leasts = vec_load(leasts);
+}
+
+/* How the loops below know steps: see next_each, next_shared and next_any. */
+typedef enum { STEPS_EACH, STEPS_SHARED, STEPS_ANY } StepsKnown;
+
+INLINE void each_step(StepsKnown known, size_t n, unsigned bits, const unsigned char *codes,
+                      Steps s, float *out) {
     const size_t eighth = n / 8;
-    UNROLL for (size_t s = 0; s < 8; s++) for (size_t i = 0; i < eighth; i += WIDTH) {
-        const size_t v = s * eighth + i, end = (s + 1) * eighth;
-        const vec code = codes_at(whole, n, bits, codes, s, i);
-        if (whole)
-            vec_store(out + v, vec_fma(code, vec_load(step + v), vec_load(least + v)));
+    UNROLL for (size_t e = 0; e < 8; e++) for (size_t i = 0; i < eighth; i += WIDTH) {
+        const size_t v = e * eighth + i;
+        const vec code = codes_at(known != STEPS_ANY, n, bits, codes, e, i);
+        if (known == STEPS_EACH) next_each(&s);
+        if (known == STEPS_SHARED) next_shared(&s);
+        if (known == STEPS_ANY) next_any(&s, eighth - i);
+        const vec value = vec_fma(code, s.steps, s.leasts);
+        if (known == STEPS_ANY)
+            store_floats_at(out, (e + 1) * eighth, v, value);
         else
-            store_floats_at(out, end, v,
-                            vec_fma(code, floats_at(step, end, v), floats_at(least, end, v)));
+            vec_store(out + v, value);
     }
 }
 
 INLINE void each_table(bool whole, size_t n, unsigned bits, const unsigned char *codes,
-                       const float *table, float *out) {
+                       const float *table, float scale, float *out) {
     const size_t eighth = n / 8;
-    UNROLL for (size_t s = 0; s < 8; s++) for (size_t i = 0; i < eighth; i += WIDTH) {
-        const size_t v = s * eighth + i;
-        const vec value = vec_lookup(table, codes_at(whole, n, bits, codes, s, i));
+    const vec scales = vec_all(scale);
+    UNROLL for (size_t e = 0; e < 8; e++) for (size_t i = 0; i < eighth; i += WIDTH) {
+        const size_t v = e * eighth + i;
+        const vec code = codes_at(whole, n, bits, codes, e, i);
+        const vec value = vec_mul(vec_lookup(bits, table, code), scales);
         if (whole)
             vec_store(out + v, value);
         else
-            store_floats_at(out, (s + 1) * eighth, v, value);
+            store_floats_at(out, (e + 1) * eighth, v, value);
     }
 }
 
@@ -73,24 +113,29 @@ INLINE void each_table(bool whole, size_t n, unsigned bits, const unsigned char 
         break;                                                                                     \
     }
 
-static void decode_steps(size_t n, unsigned bits, const void *codes, const float *step,
-                         const float *least, float *out) {
-#define WHOLE(known) each_step(true, n, known, codes, step, least, out)
-#define PARTS(known) each_step(false, n, known, codes, step, least, out)
-    if (n / 8 % WIDTH == 0)
-        EACH_BITS(WHOLE)
+static void decode_steps(size_t n, size_t group, unsigned bits, const void *codes,
+                         const float *step, const float *least, float *out) {
+    const Steps steps = { .step = step, .least = least, .group = group };
+    Steps any = steps;
+    any.left = group;
+#define EACH(known)   each_step(STEPS_EACH, n, known, codes, steps, out)
+#define SHARED(known) each_step(STEPS_SHARED, n, known, codes, steps, out)
+#define ANY(known)    each_step(STEPS_ANY, n, known, codes, any, out)
+    if (n / 8 % WIDTH == 0 && group == 1)
+        EACH_BITS(EACH)
+    else if (n / 8 % WIDTH == 0 && group % WIDTH == 0)
+        EACH_BITS(SHARED)
     else
-        EACH_BITS(PARTS)
-#undef PARTS
-#undef WHOLE
+        EACH_BITS(ANY)
+#undef ANY
+#undef SHARED
+#undef EACH
 }
 
 static void decode_table(size_t n, unsigned bits, const void *codes, const float *table,
-                         float *out) {
-    float padded[16] = { 0 };
-    memcpy(padded, table, (1u << bits) * sizeof *padded);
-#define WHOLE(known) each_table(true, n, known, codes, padded, out)
-#define PARTS(known) each_table(false, n, known, codes, padded, out)
+                         float scale, float *out) {
+#define WHOLE(known) each_table(true, n, known, codes, table, scale, out)
+#define PARTS(known) each_table(false, n, known, codes, table, scale, out)
     if (n / 8 % WIDTH == 0)
         EACH_BITS(WHOLE)
     else

@@ -42,38 +42,46 @@ Test(codes, codes_lie_where_the_contract_says) {
     cr_assert_arr_eq(packed, codes, 8);
 }
 
+/* Steps shared by groups of each size that divides a row, and by none. */
+static const size_t groups[] = { 1, 2, 8, 12, 16, 32, 64, 72, 128, 576 };
+
 FOR_EACH_SUBJECT(codes, steps_and_least_values_are_those_of_the_reference) {
     const Kernels ref = kernels_select(0), k = table_of(*subject);
     unsigned char codes[LONGEST];
     float expected[LONGEST];
-    for (size_t w = 0; w < COUNT(widths); w++)
-        for (size_t i = 0; i < COUNT(lengths); i++) {
-            const size_t n = lengths[i];
-            const unsigned char *packed = packed_codes(n, widths[w], codes);
-            float *step = guarded(1, n * sizeof *step), *least = guarded(2, n * sizeof *least);
-            float *out = guarded(3, n * sizeof *out);
-            fill_halves(step, n);
-            fill_halves(least, n);
-            ref.decode_steps(n, widths[w], packed, step, least, expected);
-            k.decode_steps(n, widths[w], packed, step, least, out);
-            cr_assert_arr_eq(out, expected, n * sizeof *out, "%u bits of %zu", widths[w], n);
-            for (size_t v = 0; v < n; v++)
-                cr_assert_eq(expected[v], (float)codes[v] * step[v] + least[v]);
-        }
+    for (size_t c = 0; c < COUNT(widths) * COUNT(lengths) * COUNT(groups); c++) {
+        const unsigned bits = widths[c % COUNT(widths)];
+        const size_t n = lengths[c / COUNT(widths) % COUNT(lengths)];
+        const size_t group = groups[c / COUNT(widths) / COUNT(lengths)], shared = n / group;
+        if (n % group) continue;
+        const unsigned char *packed = packed_codes(n, bits, codes);
+        float *step = guarded(1, shared * sizeof *step),
+              *least = guarded(2, shared * sizeof *least);
+        float *out = guarded(3, n * sizeof *out);
+        fill_halves(step, shared);
+        fill_halves(least, shared);
+        ref.decode_steps(n, group, bits, packed, step, least, expected);
+        k.decode_steps(n, group, bits, packed, step, least, out);
+        cr_assert_arr_eq(out, expected, n * sizeof *out, "%u bits of %zu by %zu", bits, n, group);
+        for (size_t v = 0; v < n; v++)
+            cr_assert_eq(expected[v], (float)codes[v] * step[v / group] + least[v / group]);
+    }
 }
 
 FOR_EACH_SUBJECT(codes, looked_up_values_are_those_of_the_table) {
+    enum { ENTRIES = 16 };
     const Kernels k = table_of(*subject);
     unsigned char codes[LONGEST];
     for (size_t w = 0; w < 4; w++) /* up to 4 bits */
         for (size_t i = 0; i < COUNT(lengths); i++) {
-            const size_t n = lengths[i], entries = (size_t)1 << widths[w];
+            const size_t n = lengths[i];
+            const float scale = draw();
             const unsigned char *packed = packed_codes(n, widths[w], codes);
-            float *table = guarded(1, entries * sizeof *table);
+            float *table = guarded(1, ENTRIES * sizeof *table);
             float *out = guarded(3, n * sizeof *out);
-            fill_floats(table, entries, false);
-            k.decode_table(n, widths[w], packed, table, out);
+            fill_floats(table, ENTRIES, false);
+            k.decode_table(n, widths[w], packed, table, scale, out);
             for (size_t v = 0; v < n; v++)
-                cr_assert_eq(out[v], table[codes[v]], "%u bits of %zu", widths[w], n);
+                cr_assert_eq(out[v], table[codes[v]] * scale, "%u bits of %zu", widths[w], n);
         }
 }

@@ -91,23 +91,23 @@ typedef struct {
     float step[CODER_VALUES_MOST], least[CODER_VALUES_MOST];
 } Scales;
 
-/* Of n ranges low .. high, into bytes [n steps][n least values] and back out of them. `finite` is
- * 0, or NaN where a value is not finite. */
-static void put_scales(const Kernels *kernels, unsigned bits, size_t n, const float *low,
-                       const float *high, const float *finite, unsigned char *bytes, Scales *s) {
-    const float most = (float)((1u << bits) - 1);
-    for (size_t i = 0; i < n; i++) {
-        s->step[i] = (high[i] - low[i]) / most + finite[i];
-        s->least[i] = low[i] + finite[i];
-    }
+/* n of each, into bytes [n steps][n least values] and back out of them; beyond f16 there is none.
+ */
+static void put_scales(const Kernels *kernels, size_t n, unsigned char *bytes, Scales *s) {
     put_halves(kernels, n, s->step, bytes);
     put_halves(kernels, n, s->least, bytes + HALF * n);
     get_halves(kernels, n, bytes, s->step);
     get_halves(kernels, n, bytes + HALF * n, s->least);
-    for (size_t i = 0; i < n; i++) /* beyond f16 is no scale */
+    for (size_t i = 0; i < n; i++)
         if (!isfinite(s->step[i]) || !isfinite(s->least[i])) s->step[i] = s->least[i] = NAN;
     put_halves(kernels, n, s->step, bytes);
     put_halves(kernels, n, s->least, bytes + HALF * n);
+}
+
+/* Of a range; `finite` is 0, or NaN where a value in it is not finite. */
+static void set_scale(Scales *s, size_t i, float low, float high, float finite, float most) {
+    s->step[i] = (high - low) / most + finite;
+    s->least[i] = low + finite;
 }
 
 /* The nearest whole number of steps above the least value, 0 where there is no step. */
@@ -126,36 +126,34 @@ static void encode_ints(const Coder *c, const Kernels *kernels, const float *x,
     const unsigned bits = c->codec.bits;
     const size_t n = c->format.coded, group = group_of(c), groups = n / group;
     const float most = (float)((1u << bits) - 1);
-    float low[CODER_VALUES_MOST], high[CODER_VALUES_MOST], finite[CODER_VALUES_MOST];
     unsigned char codes[CODER_VALUES_MOST];
     Scales s;
     for (size_t g = 0; g < groups; g++) {
-        low[g] = high[g] = x[g * group];
-        finite[g] = 0;
-        for (size_t i = g * group; i < (g + 1) * group; i++) {
-            low[g] = x[i] < low[g] ? x[i] : low[g];
-            high[g] = x[i] > high[g] ? x[i] : high[g];
-            finite[g] += 0 * x[i];
+        const float *values = x + g * group;
+        float low = values[0], high = values[0], finite = 0;
+        for (size_t i = 0; i < group; i++) {
+            low = values[i] < low ? values[i] : low;
+            high = values[i] > high ? values[i] : high;
+            finite += 0 * values[i];
         }
+        set_scale(&s, g, low, high, finite, most);
     }
-    put_scales(kernels, bits, groups, low, high, finite, row, &s);
-    for (size_t i = 0; i < n; i++)
-        codes[i] = code_of(x[i], s.step[i / group], s.least[i / group], most);
+    put_scales(kernels, groups, row, &s);
+    for (size_t g = 0; g < groups; g++) {
+        const float step = s.step[g], least = s.least[g];
+        for (size_t i = g * group; i < (g + 1) * group; i++)
+            codes[i] = code_of(x[i], step, least, most);
+    }
     kernels->pack_codes(n, bits, codes, row + 2 * HALF * groups);
 }
 
 static void decode_ints(const Coder *c, const Kernels *kernels, const unsigned char *row,
                         float *x) {
     const size_t n = c->format.coded, group = group_of(c), groups = n / group;
-    float stored[2 * CODER_VALUES_MOST];
-    Scales s;
-    get_halves(kernels, 2 * groups, row, stored);
-    for (size_t g = 0; g < groups; g++)
-        for (size_t i = g * group; i < (g + 1) * group; i++) {
-            s.step[i] = stored[g];
-            s.least[i] = stored[groups + g];
-        }
-    kernels->decode_steps(n, c->codec.bits, row + 2 * HALF * groups, s.step, s.least, x);
+    float scales[2 * CODER_VALUES_MOST];
+    get_halves(kernels, 2 * groups, row, scales);
+    kernels->decode_steps(n, group, c->codec.bits, row + 2 * HALF * groups, scales, scales + groups,
+                          x);
 }
 
 void coder_encode_group(const Coder *coder, const Kernels *kernels, const float *x, size_t ld,
@@ -176,7 +174,8 @@ void coder_encode_group(const Coder *coder, const Kernels *kernels, const float 
             high[i] = value > high[i] ? value : high[i];
             finite[i] += 0 * value;
         }
-    put_scales(kernels, bits, n, low, high, finite, scales, &s);
+    for (size_t i = 0; i < n; i++) set_scale(&s, i, low[i], high[i], finite[i], most);
+    put_scales(kernels, n, scales, &s);
     for (size_t t = 0; t < group; t++) {
         unsigned char *row = rows + t * coder->row_bytes;
         for (size_t i = 0; i < n; i++)
@@ -195,7 +194,7 @@ void coder_decode_group(const Coder *coder, const Kernels *kernels, size_t n,
     get_halves(kernels, values, scales + HALF * values, s.least);
     for (size_t t = 0; t < n; t++) {
         const unsigned char *row = rows + t * coder->row_bytes;
-        kernels->decode_steps(values, coder->codec.bits, row, s.step, s.least, x + t * ld);
+        kernels->decode_steps(values, 1, coder->codec.bits, row, s.step, s.least, x + t * ld);
         get_beside(coder, kernels, row, x + t * ld);
     }
 }
@@ -221,11 +220,9 @@ static void encode_turboquant(const Coder *c, const Kernels *kernels, const floa
 
 static void decode_turboquant(const Coder *c, const Kernels *kernels, const unsigned char *row,
                               float *x) {
-    enum { CODES = 16 };
-    float norm, values[CODES];
+    float norm;
     get_halves(kernels, 1, row, &norm);
-    for (size_t i = 0; i < c->codebook.count; i++) values[i] = c->unit[i] * norm;
-    kernels->decode_table(c->format.coded, c->codec.bits, row + HALF, values, x);
+    kernels->decode_table(c->format.coded, c->codec.bits, row + HALF, c->unit, norm, x);
 }
 
 /* ---- a row by token ---- */
