@@ -25,7 +25,9 @@ static Status fail_sql(const Database *db, Error *err) {
             err, ERR_MACHINE,
             "%s: the disk is full; the points finished so far are kept and --resume goes on",
             db->path);
-    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
+    /* Our statements are right: what the library cannot make sense of is the file's table of
+     * tables. */
+    if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_ERROR)
         return fail_damaged(db, sqlite3_errmsg(db->handle), err);
     return fail(err, ERR_MACHINE, "%s: %s%s%s", db->path, sqlite3_errmsg(db->handle),
                 code == SQLITE_IOERR && system ? ": " : "",
@@ -48,7 +50,9 @@ Status database_open(Database *db, const char *path, bool create, Error *err) {
         return ERR_MACHINE;
     }
     sqlite3_busy_timeout(db->handle, 5000);
-    const Status status = database_run(db, "PRAGMA foreign_keys = ON", err);
+    const Status status = database_run(
+        db, "PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF",
+        err);
     if (status != OK) database_close(db);
     return status;
 }
@@ -90,15 +94,23 @@ long long database_last_key(const Database *db) {
     return sqlite3_last_insert_rowid(db->handle);
 }
 
-Status database_check(const Database *db, Error *err) {
+static Status check_by(const Database *db, const char *sql, Error *err) {
     Query query;
     bool more = false;
-    Status status = query_open(&query, db, "PRAGMA quick_check(1)", err);
+    Status status = query_open(&query, db, sql, err);
     if (status == OK) status = query_next(&query, &more, err);
     if (status == OK && more && strcmp(query_column_text(&query, 0), "ok") != 0)
         status = fail_damaged(db, query_column_text(&query, 0), err);
     query_close(&query);
     return status;
+}
+
+Status database_check(const Database *db, Error *err) {
+    return check_by(db, "PRAGMA quick_check(1)", err);
+}
+
+Status database_check_indexes(const Database *db, Error *err) {
+    return check_by(db, "PRAGMA integrity_check(1)", err);
 }
 
 Status query_open(Query *query, const Database *db, const char *sql, Error *err) {

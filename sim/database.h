@@ -37,8 +37,10 @@ Status database_run_texts(const Database *db, const char *sql, int count, const 
 Status database_read_whole(const Database *db, const char *sql, long long *value, Error *err);
 /* The key that the last insert gave its row. */
 long long database_last_key(const Database *db);
-/* ERR_INPUT "path: damaged: ..." when pages or rows of the file contradict each other. */
+/* ERR_INPUT "path: damaged: ..." when pages or rows of the file contradict each other. The second
+ * holds indexes against their tables too, which takes several times as long. */
 Status database_check(const Database *db, Error *err);
+Status database_check_indexes(const Database *db, Error *err);
 
 /* Compiles one statement; query_close releases it, also after a failure. */
 Status query_open(Query *query, const Database *db, const char *sql, Error *err);

@@ -5,10 +5,11 @@
  *   metric  one row a point and metric               sample  one row a sample, in the order taken
  *
  * A point goes in with its metrics and samples in one transaction, so a killed run leaves whole
- * points only. A commit waits for the disk unless the last one that did is younger than
- * SYNCED_NS: where points are slow each is safe from a loss of power, where they are fast the disk
- * does not set the pace. results.lock is locked (flock) while a run writes; readers need no lock.
- * application_id marks the file as ours, user_version the layout of the tables. */
+ * points only; points that come in within HELD_NS may share it. A commit waits for the disk unless
+ * the last one that did is younger than SYNCED_NS: where points are slow each is safe from a loss
+ * of power, where they are fast the disk does not set the pace. results.lock is locked (flock)
+ * while a run writes; readers need no lock. application_id marks the file as ours, user_version the
+ * layout of the tables. Each row that is read by itself carries a digest (store_digest.h). */
 #define _DEFAULT_SOURCE /* flock */
 #include "store.h"
 
@@ -22,28 +23,12 @@
 #include "buffer.h"
 #include "database.h"
 #include "store_csv.h"
+#include "store_digest.h"
+#include "store_layout.h"
 #include "store_read.h"
 #include "textfile.h"
 
-static const char schema[] =
-    "CREATE TABLE study(text TEXT NOT NULL);"
-    "CREATE TABLE fact(name TEXT PRIMARY KEY, value TEXT NOT NULL);"
-    "CREATE TABLE config(key TEXT PRIMARY KEY, value TEXT NOT NULL, source TEXT NOT NULL);"
-    "CREATE TABLE point(id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, phase TEXT NOT NULL,"
-    " contender TEXT NOT NULL, label TEXT NOT NULL, attention TEXT NOT NULL, path TEXT NOT NULL,"
-    " kv_dtype TEXT NOT NULL, layer TEXT NOT NULL, context_tokens INTEGER NOT NULL,"
-    " query_tokens INTEGER NOT NULL, sequences INTEGER NOT NULL, status TEXT NOT NULL,"
-    " message TEXT NOT NULL, place INTEGER NOT NULL, host TEXT NOT NULL, rank INTEGER NOT NULL);"
-    "CREATE INDEX point_place ON point(place);"
-    "CREATE TABLE metric(id INTEGER PRIMARY KEY,"
-    " point INTEGER NOT NULL REFERENCES point(id) ON DELETE CASCADE, name TEXT NOT NULL,"
-    " unit TEXT NOT NULL, kind TEXT NOT NULL, value REAL, low REAL, high REAL,"
-    " UNIQUE(point, name));"
-    "CREATE TABLE sample(metric INTEGER NOT NULL REFERENCES metric(id) ON DELETE CASCADE,"
-    " place INTEGER NOT NULL, value REAL, PRIMARY KEY(metric, place)) WITHOUT ROWID;"
-    "PRAGMA application_id = 1802923106; PRAGMA user_version = 2;";
-
-static const double SYNCED_NS = 0.1e9;
+static const double SYNCED_NS = 0.1e9, HELD_NS = 0.02e9;
 
 /* The statements that every point runs, compiled once. */
 typedef struct {
@@ -57,6 +42,9 @@ struct Store {
     Statements run;
     double synced_ns; /* when a commit last waited for the disk */
     bool synchronous; /* do commits wait now? */
+    bool open;        /* points were added and are not committed */
+    double opened_ns; /* the first of them */
+    size_t mended;
 };
 
 /* ---- opening ---- */
@@ -77,12 +65,24 @@ static Status check_study(const Database *db, const char *study, Error *err) {
     return status;
 }
 
+/* A statement that binds texts and then their digest. */
+static Status put_texts(const Database *db, const char *sql, int count, const char *const *texts,
+                        Error *err) {
+    const uint64_t digest = store_digest_texts((size_t)count, texts);
+    Query query;
+    Status status = query_open(&query, db, sql, err);
+    if (status == OK) status = query_texts(&query, count, texts, err);
+    if (status == OK) status = query_whole(&query, count + 1, (long long)digest, err);
+    if (status == OK) status = query_run(&query, err);
+    query_close(&query);
+    return status;
+}
+
 static Status create(const Database *db, const char *study, Error *err) {
     TRY(database_run(db, "PRAGMA journal_mode = WAL", err));
     TRY(database_run(db, "BEGIN IMMEDIATE", err));
-    Status status = database_run(db, schema, err);
-    if (status == OK)
-        status = database_run_texts(db, "INSERT INTO study VALUES(?)", 1, &study, err);
+    Status status = store_make_tables(db, err);
+    if (status == OK) status = put_texts(db, "INSERT INTO study VALUES(?, ?)", 1, &study, err);
     if (status == OK) status = database_run(db, "COMMIT", err);
     return status; /* closing the connection undoes an open transaction */
 }
@@ -106,7 +106,7 @@ static Status prepare_statements(Store *store, Error *err) {
     TRY(query_open(&run->point, db,
                    "INSERT INTO point(key, phase, contender, label, attention, path, kv_dtype,"
                    " layer, message, status, host, context_tokens, query_tokens, sequences, place,"
-                   " rank) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                   " rank, digest) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                    err));
     TRY(query_open(&run->metric, db,
                    "INSERT INTO metric(name, unit, kind, point, value, low, high)"
@@ -129,7 +129,9 @@ static Status open_run(Store *store, const char *folder, const char *study, bool
         return fail(err, ERR_INPUT,
                     "%s: holds a run already; give --resume to go on with it, or another --out",
                     folder);
-    return empty ? create(&store->db, study, err) : check_study(&store->db, study, err);
+    if (empty) return create(&store->db, study, err);
+    TRY(store_mend(&store->db, &store->mended, err));
+    return check_study(&store->db, study, err);
 }
 
 Status store_open(Store **store, const char *folder, const char *study, bool resume, Error *err) {
@@ -164,23 +166,28 @@ const Database *store_database(const Store *store) {
     return &store->db;
 }
 
+size_t store_mended(const Store *store) {
+    return store->mended;
+}
+
 /* ---- writing ---- */
 
 Status store_set(Store *store, const char *name, const char *value, Error *err) {
     const char *const texts[] = { name, value };
-    return database_run_texts(&store->db,
-                              "INSERT INTO fact VALUES(?, ?)"
-                              " ON CONFLICT(name) DO UPDATE SET value = excluded.value",
-                              2, texts, err);
+    return put_texts(&store->db,
+                     "INSERT INTO fact VALUES(?, ?, ?) ON CONFLICT(name) DO UPDATE"
+                     " SET value = excluded.value, digest = excluded.digest",
+                     2, texts, err);
 }
 
 Status store_set_config(Store *store, const char *key, const char *value, const char *source,
                         Error *err) {
     const char *const texts[] = { key, value, source };
-    return database_run_texts(&store->db,
-                              "INSERT INTO config VALUES(?, ?, ?) ON CONFLICT(key) DO UPDATE"
-                              " SET value = excluded.value, source = excluded.source",
-                              3, texts, err);
+    return put_texts(&store->db,
+                     "INSERT INTO config VALUES(?, ?, ?, ?) ON CONFLICT(key) DO UPDATE"
+                     " SET value = excluded.value, source = excluded.source,"
+                     " digest = excluded.digest",
+                     3, texts, err);
 }
 
 Status store_has(Store *store, const char *key, bool *has, Error *err) {
@@ -193,7 +200,22 @@ Status store_has(Store *store, const char *key, bool *has, Error *err) {
     return status;
 }
 
-static Status insert_point(const Query *query, const Point *p, Error *err) {
+static size_t sample_count(const Metric *m) {
+    return m->samples ? m->sample_count : 0;
+}
+
+/* Over all rows that a point will have. */
+static uint64_t point_digest(const Point *point, const Metric *metrics, size_t count) {
+    uint64_t digest = store_digest_point(point);
+    for (size_t i = 0; i < count; i++) {
+        digest = store_digest_metric(digest, &metrics[i]);
+        for (size_t s = 0; s < sample_count(&metrics[i]); s++)
+            digest = store_digest_sample(digest, s, metrics[i].samples[s]);
+    }
+    return digest;
+}
+
+static Status insert_point(const Query *query, const Point *p, uint64_t digest, Error *err) {
     const char *const texts[] = {
         p->key,  p->phase,    p->contender, p->label,   p->attention,
         p->path, p->kv_dtype, p->layer,     p->message, point_status_name(p->status),
@@ -203,12 +225,13 @@ static Status insert_point(const Query *query, const Point *p, Error *err) {
                               (size_t)p->rank };
     TRY(query_texts(query, 11, texts, err));
     for (int i = 0; i < 5; i++) TRY(query_whole(query, 12 + i, (long long)counts[i], err));
+    TRY(query_whole(query, 17, (long long)digest, err));
     return query_run(query, err);
 }
 
 /* The rows of one metric's samples. */
 static Status insert_samples(const Query *query, long long metric, const Metric *m, Error *err) {
-    for (size_t i = 0; m->samples && i < m->sample_count; i++) {
+    for (size_t i = 0; i < sample_count(m); i++) {
         TRY(query_whole(query, 1, metric, err));
         TRY(query_whole(query, 2, (long long)i, err));
         TRY(query_real(query, 3, m->samples[i], err));
@@ -232,7 +255,7 @@ static Status insert_rows(Store *store, const Point *point, const Metric *metric
     const char *const key = point->key;
     TRY(query_texts(&store->run.remove, 1, &key, err));
     TRY(query_run(&store->run.remove, err));
-    TRY(insert_point(&store->run.point, point, err));
+    TRY(insert_point(&store->run.point, point, point_digest(point, metrics, count), err));
     const long long id = database_last_key(&store->db);
     for (size_t i = 0; i < count; i++) {
         TRY(insert_metric(&store->run.metric, id, &metrics[i], err));
@@ -257,16 +280,43 @@ static double clock_ns(void) {
     return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
 }
 
+static Status begin(Store *store, Error *err) {
+    if (store->open) return OK;
+    store->opened_ns = clock_ns();
+    TRY(choose_sync(store, store->opened_ns, err));
+    TRY(database_run(&store->db, "BEGIN IMMEDIATE", err));
+    store->open = true;
+    return OK;
+}
+
+/* Undoes what is not committed after a failure; returns it. */
+static Status give_up(Store *store, Status failure) {
+    database_undo(&store->db);
+    store->open = false;
+    return failure;
+}
+
+Status store_commit(Store *store, Error *err) {
+    if (!store->open) return OK;
+    const Status status = database_run(&store->db, "COMMIT", err);
+    if (status != OK) return give_up(store, status);
+    store->open = false;
+    if (store->synchronous) store->synced_ns = clock_ns();
+    return OK;
+}
+
+Status store_add(Store *store, const Point *point, const Metric *metrics, size_t count,
+                 Error *err) {
+    TRY(begin(store, err));
+    const Status status = insert_rows(store, point, metrics, count, err);
+    if (status != OK) return give_up(store, status);
+    return clock_ns() - store->opened_ns < HELD_NS ? OK : store_commit(store, err);
+}
+
 Status store_put(Store *store, const Point *point, const Metric *metrics, size_t count,
                  Error *err) {
-    const Database *db = &store->db;
-    TRY(choose_sync(store, clock_ns(), err));
-    TRY(database_run(db, "BEGIN IMMEDIATE", err));
-    Status status = insert_rows(store, point, metrics, count, err);
-    if (status == OK) status = database_run(db, "COMMIT", err);
-    if (status != OK) database_undo(db);
-    if (status == OK && store->synchronous) store->synced_ns = clock_ns();
-    return status;
+    TRY(store_add(store, point, metrics, count, err));
+    return store_commit(store, err);
 }
 
 Status store_write_csv(Store *store, Error *err) {

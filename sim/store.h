@@ -51,7 +51,8 @@ typedef struct Store Store;
 
 /* Creates a run in a folder (made if absent). A folder that already holds a run is refused unless
  * resume is set; with resume the stored study must equal `study` (the resolved configuration as
- * text), else ERR_INPUT says which line differs. A run of an older layout is brought to this one.
+ * text), else ERR_INPUT says which line differs. A run of an older layout is brought to this one,
+ * and damaged points of it are taken out (store_mended).
  * One process at a time writes into a folder: ERR_INPUT while another does. */
 Status store_open(Store **store, const char *folder, const char *study, bool resume, Error *err);
 void store_close(Store *store);
@@ -75,6 +76,15 @@ Status store_has(Store *store, const char *key, bool *has, Error *err);
  * --resume runs again. */
 Status store_put(Store *store, const Point *point, const Metric *metrics, size_t count, Error *err);
 
+/* The same for points that come in faster than commits are worth it: one that is added waits for
+ * store_commit, or for a later store_add, a fiftieth of a second at most after the first. A failure
+ * undoes those that wait. */
+Status store_add(Store *store, const Point *point, const Metric *metrics, size_t count, Error *err);
+Status store_commit(Store *store, Error *err);
+
+/* Points that a resumed run found damaged and took out, to be run again. */
+size_t store_mended(const Store *store);
+
 /* Writes results.csv from the database, point by point, whole or not at all. */
 Status store_write_csv(Store *store, Error *err);
 
@@ -96,6 +106,8 @@ typedef struct {
     size_t config_count;
 } StoredRun;
 
+/* Errors: ERR_INPUT where there is no run, or one that is damaged: a point that is not what was
+ * stored is named. */
 Status store_read(StoredRun *run, const char *folder, Error *err);
 
 /* The same without its points, however many they are: *points says how many. */

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "store_read.h"
+#include "store_scan.h"
 #include "textfile.h"
 
 static const char header[] =
@@ -66,6 +66,6 @@ Status store_csv_write(const Database *db, const char *path, Error *err) {
     TextFile file;
     TRY(textfile_open(&file, path, err));
     fputs(header, file.stream);
-    const Status status = store_each_point(db, put_rows, file.stream, err);
+    const Status status = store_scan(db, put_rows, NULL, file.stream, err);
     return textfile_close(&file, status, err);
 }

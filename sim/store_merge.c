@@ -26,6 +26,7 @@ static Status read_part(const char *folder, Part *part, Error *err) {
     size_t points;
     TRY(store_read_facts(&part->run, folder, &points, err));
     TRY(store_read_study(folder, &part->study, err));
+    TRY(store_each(folder, NULL, NULL, err)); /* none of its points is damaged */
     const char *shard = store_fact(&part->run, "shard");
     if (sscanf(shard, "%zu/%zu", &part->shard, &part->shards) != 2) part->shard = part->shards = 0;
     if (strcmp(store_fact(&part->run, "finished"), "yes") != 0)
@@ -78,7 +79,7 @@ static Status check_complete(size_t count, const Part *parts, Error *err) {
 static const char copy_rows[] =
     "INSERT INTO main.point SELECT id + (SELECT id FROM temp.past_point), key, phase,"
     " contender, label, attention, path, kv_dtype, layer, context_tokens, query_tokens, sequences,"
-    " status, message, place, host, rank FROM part.point;"
+    " status, message, place, host, rank, digest FROM part.point;"
     "INSERT INTO main.metric SELECT id + (SELECT id FROM temp.past_metric),"
     " point + (SELECT id FROM temp.past_point), name, unit, kind, value, low, high"
     " FROM part.metric;"

@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 #include "buffer.h"
+#include "store_digest.h"
+#include "store_layout.h"
+#include "store_scan.h"
 
 static const char *const kind_names[] = { "measured", "exact", "modelled" };
 static const char *const status_names[] = { "done", "failed", "left out" };
@@ -17,40 +20,6 @@ const char *metric_kind_name(MetricKind kind) {
 
 const char *point_status_name(PointStatus status) {
     return status_names[status];
-}
-
-/* Layout 2 says of each point where it stands in the study's list and where it ran. */
-static const char layout_2[] = "ALTER TABLE point ADD COLUMN place INTEGER NOT NULL DEFAULT 0;"
-                               "ALTER TABLE point ADD COLUMN host TEXT NOT NULL DEFAULT '';"
-                               "ALTER TABLE point ADD COLUMN rank INTEGER NOT NULL DEFAULT 0;"
-                               "UPDATE point SET place = id;"
-                               "CREATE INDEX point_place ON point(place);"
-                               "PRAGMA user_version = 2;";
-
-/* Brings the tables of an older layout to the present one, or leaves them as they are. */
-static Status bring_up(const Database *db, long long layout, Error *err) {
-    (void)layout; /* there is one older */
-    TRY(database_run(db, "BEGIN IMMEDIATE", err));
-    Status status = database_run(db, layout_2, err);
-    if (status == OK) status = database_run(db, "COMMIT", err);
-    if (status != OK) database_undo(db);
-    return status;
-}
-
-Status store_check_file(const Database *db, bool *empty, Error *err) {
-    long long application = 0, layout = 0, tables = 0;
-    TRY(database_read_whole(db, "PRAGMA application_id", &application, err));
-    TRY(database_read_whole(db, "PRAGMA user_version", &layout, err));
-    TRY(database_read_whole(db, "SELECT count(*) FROM sqlite_master", &tables, err));
-    *empty = tables == 0 && application == 0 && layout == 0;
-    if (*empty) return OK;
-    if (application != STORE_APPLICATION)
-        return fail(err, ERR_INPUT, "%s: a database, but not of kvlab", db->path);
-    if (layout < 1 || layout > STORE_LAYOUT)
-        return fail(err, ERR_INPUT, "%s: written in layout %lld; this kvlab reads layouts 1 to %d",
-                    db->path, layout, STORE_LAYOUT);
-    TRY(database_check(db, err));
-    return layout < STORE_LAYOUT ? bring_up(db, layout, err) : OK;
 }
 
 bool store_compare(const char *stored, const char *now, char *difference, size_t size) {
@@ -75,8 +44,19 @@ static Status copy_text(const char *text, char **out, Error *err) {
     return OK;
 }
 
-static Status add_fact(const Query *row, StoredFact **facts, size_t *capacity, size_t *count,
-                       Error *err) {
+/* Is a row of texts, with their digest in the column after them, what was stored? */
+static Status check_row(const Query *row, int texts, Error *err) {
+    uint64_t digest = DIGEST_NOTHING;
+    for (int i = 0; i < texts; i++) digest = digest_text(digest, query_column_text(row, i));
+    if (digest == (uint64_t)query_column_whole(row, texts)) return OK;
+    return fail(err, ERR_INPUT, "%s: damaged: \"%.80s\" is not what was stored; --resume mends it",
+                row->db->path, query_column_text(row, 0));
+}
+
+/* `texts`: name and value, or with a source. */
+static Status add_fact(const Query *row, int texts, StoredFact **facts, size_t *capacity,
+                       size_t *count, Error *err) {
+    TRY(check_row(row, texts, err));
     StoredFact *grown =
         buffer_grown(*facts, capacity, *count, *count + 1, sizeof *grown, "stored facts", err);
     if (!grown) return ERR_MACHINE;
@@ -84,130 +64,22 @@ static Status add_fact(const Query *row, StoredFact **facts, size_t *capacity, s
     StoredFact *fact = &grown[(*count)++];
     TRY(copy_text(query_column_text(row, 0), &fact->name, err));
     TRY(copy_text(query_column_text(row, 1), &fact->value, err));
-    return copy_text(query_column_text(row, 2), &fact->source, err);
+    return copy_text(texts == 3 ? query_column_text(row, 2) : "", &fact->source, err);
 }
 
-/* All rows of a query of name, value and source. */
-static Status read_facts(const Database *db, const char *sql, StoredFact **facts, size_t *count,
-                         Error *err) {
+/* All rows of a query of texts and their digest. */
+static Status read_facts(const Database *db, const char *sql, int texts, StoredFact **facts,
+                         size_t *count, Error *err) {
     Query query;
     size_t capacity = 0;
     bool more = false;
     Status status = query_open(&query, db, sql, err);
     if (status == OK) status = query_next(&query, &more, err);
     while (status == OK && more) {
-        status = add_fact(&query, facts, &capacity, count, err);
+        status = add_fact(&query, texts, facts, &capacity, count, err);
         if (status == OK) status = query_next(&query, &more, err);
     }
     query_close(&query);
-    return status;
-}
-
-static bool find_name(const char *const *names, size_t count, const char *name, int *index) {
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(names[i], name) == 0) {
-            *index = (int)i;
-            return true;
-        }
-    return false;
-}
-
-/* A column's text into an array, cut at its size. */
-#define COPY(array, row, column)                                                                   \
-    snprintf((array), sizeof(array), "%s", query_column_text((row), (column)))
-
-static Status take_metric(const Query *row, Metric *m, Error *err) {
-    int kind = 0;
-    if (!find_name(kind_names, 3, query_column_text(row, 2), &kind))
-        return fail(err, ERR_INPUT, "%s: damaged: a metric of kind \"%.40s\"", row->db->path,
-                    query_column_text(row, 2));
-    COPY(m->name, row, 0);
-    COPY(m->unit, row, 1);
-    m->kind = (MetricKind)kind;
-    m->value = query_column_real(row, 3);
-    m->low = query_column_real(row, 4);
-    m->high = query_column_real(row, 5);
-    m->sample_count = (size_t)query_column_whole(row, 6);
-    return OK;
-}
-
-/* The metrics of the point with that id, into the room that earlier points left. */
-static Status read_metrics(const Query *query, long long id, StoredPoint *point, size_t *capacity,
-                           Error *err) {
-    bool more = false;
-    point->metric_count = 0;
-    TRY(query_whole(query, 1, id, err));
-    Status status = query_next(query, &more, err);
-    while (status == OK && more) {
-        Metric *grown = buffer_grown(point->metrics, capacity, point->metric_count,
-                                     point->metric_count + 1, sizeof *grown, "stored metrics", err);
-        if (!grown) return ERR_MACHINE;
-        point->metrics = grown;
-        status = take_metric(query, &grown[point->metric_count], err);
-        if (status == OK) point->metric_count++;
-        if (status == OK) status = query_next(query, &more, err);
-    }
-    query_rewind(query);
-    return status;
-}
-
-static Status take_point(const Query *row, Point *p, Error *err) {
-    int status = 0;
-    if (!find_name(status_names, 3, query_column_text(row, 9), &status))
-        return fail(err, ERR_INPUT, "%s: damaged: a point of status \"%.40s\"", row->db->path,
-                    query_column_text(row, 9));
-    COPY(p->key, row, 1);
-    COPY(p->phase, row, 2);
-    COPY(p->contender, row, 3);
-    COPY(p->label, row, 4);
-    COPY(p->attention, row, 5);
-    COPY(p->path, row, 6);
-    COPY(p->kv_dtype, row, 7);
-    COPY(p->layer, row, 8);
-    COPY(p->message, row, 10);
-    p->status = (PointStatus)status;
-    p->context_tokens = (size_t)query_column_whole(row, 11);
-    p->query_tokens = (size_t)query_column_whole(row, 12);
-    p->sequences = (size_t)query_column_whole(row, 13);
-    p->place = (size_t)query_column_whole(row, 14);
-    COPY(p->host, row, 15);
-    p->rank = (int)query_column_whole(row, 16);
-    return OK;
-}
-
-static Status visit_points(const Query *points, const Query *metrics, StoreVisit visit,
-                           void *context, Error *err) {
-    StoredPoint point = { 0 };
-    size_t capacity = 0;
-    bool more = false;
-    Status status = query_next(points, &more, err);
-    while (status == OK && more) {
-        status = take_point(points, &point.point, err);
-        if (status == OK)
-            status = read_metrics(metrics, query_column_whole(points, 0), &point, &capacity, err);
-        if (status == OK) status = visit(context, &point, err);
-        if (status == OK) status = query_next(points, &more, err);
-    }
-    buffer_free(point.metrics);
-    return status;
-}
-
-Status store_each_point(const Database *db, StoreVisit visit, void *context, Error *err) {
-    Query points = { 0 }, metrics = { 0 };
-    Status status = query_open(&points, db,
-                               "SELECT id, key, phase, contender, label, attention, path, kv_dtype,"
-                               " layer, status, message, context_tokens, query_tokens, sequences,"
-                               " place, host, rank FROM point ORDER BY place, id",
-                               err);
-    if (status == OK)
-        status = query_open(&metrics, db,
-                            "SELECT name, unit, kind, value, low, high, (SELECT count(*) FROM"
-                            " sample WHERE sample.metric = metric.id) FROM metric"
-                            " WHERE point = ? ORDER BY id",
-                            err);
-    if (status == OK) status = visit_points(&points, &metrics, visit, context, err);
-    query_close(&metrics);
-    query_close(&points);
     return status;
 }
 
@@ -237,12 +109,12 @@ static Status keep_point(void *context, const StoredPoint *point, Error *err) {
 static Status read_run(StoredRun *run, const Database *db, bool points, Error *err) {
     Draft draft = { .capacity = 0 };
     TRY(database_run(db, "BEGIN", err));
-    Status status = points ? store_each_point(db, keep_point, &draft, err) : OK;
+    Status status = points ? store_scan(db, keep_point, NULL, &draft, err) : OK;
     if (status == OK)
-        status = read_facts(db, "SELECT name, value, '' FROM fact ORDER BY rowid", &draft.run.facts,
-                            &draft.run.fact_count, err);
+        status = read_facts(db, "SELECT name, value, digest FROM fact ORDER BY rowid", 2,
+                            &draft.run.facts, &draft.run.fact_count, err);
     if (status == OK)
-        status = read_facts(db, "SELECT key, value, source FROM config ORDER BY rowid",
+        status = read_facts(db, "SELECT key, value, source, digest FROM config ORDER BY rowid", 3,
                             &draft.run.config, &draft.run.config_count, err);
     database_undo(db); /* ends the reading; nothing was written */
     if (status == OK)
@@ -280,8 +152,9 @@ Status store_read_study(const char *folder, char **text, Error *err) {
     Query query = { 0 };
     bool more = false;
     TRY(open_folder(&db, folder, err));
-    Status status = query_open(&query, &db, "SELECT text FROM study", err);
+    Status status = query_open(&query, &db, "SELECT text, digest FROM study", err);
     if (status == OK) status = query_next(&query, &more, err);
+    if (status == OK) status = check_row(&query, 1, err);
     if (status == OK) status = copy_text(more ? query_column_text(&query, 0) : "", text, err);
     query_close(&query);
     database_close(&db);
@@ -303,7 +176,7 @@ Status store_each(const char *folder, StoreVisit visit, void *context, Error *er
     Database db;
     TRY(open_folder(&db, folder, err));
     Status status = database_run(&db, "BEGIN", err);
-    if (status == OK) status = store_each_point(&db, visit, context, err);
+    if (status == OK) status = store_scan(&db, visit, NULL, context, err);
     database_undo(&db);
     database_close(&db);
     return status;

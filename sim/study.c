@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "digest.h"
 #include "progress.h"
 #include "quantity.h"
 #include "ranks.h"
@@ -145,20 +146,18 @@ static Status run_with_crew(Schedule *schedule, Error *err) {
     say(options, line);
     TRY(store_open(&study->store, options->folder, config_text(study->config), options->resume,
                    err));
+    if (store_mended(study->store)) {
+        snprintf(line, sizeof line, "%zu stored points were damaged and are run again",
+                 store_mended(study->store));
+        say(options, line);
+    }
     const Status status = run_stored(schedule, err);
     store_close(study->store);
     return status;
 }
 
-/* A digest of what all ranks must read alike (FNV-1a). */
-static uint64_t digest(const char *text) {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
-    return hash;
-}
-
 static RankCard own_card(const Study *study) {
-    RankCard card = { .study = digest(config_text(study->config)),
+    RankCard card = { .study = digest_text(DIGEST_NOTHING, config_text(study->config)),
                       .memory_bytes = study->memory_bytes };
     snprintf(card.version, sizeof card.version, "%s (%s)", study->machine.version,
              study->machine.commit);

@@ -96,7 +96,7 @@ static void tell(Run *run, const char *line, bool important) {
 static Status store_point(Run *run, Point *point, const MetricList *metrics, Error *err) {
     StudySummary *summary = run->schedule->summary;
     char line[640];
-    TRY(store_put(run->study->store, point, metrics->metric, metrics->count, err));
+    TRY(store_add(run->study->store, point, metrics->metric, metrics->count, err));
     if (point->status == POINT_DONE) summary->done++;
     if (point->status == POINT_LEFT_OUT) summary->left_out++;
     if (point->status == POINT_FAILED) summary->failed++;
@@ -324,10 +324,19 @@ static Status hear_loss(Run *run, const CrewEvent *event, Error *err) {
     return fail(err, ERR_MACHINE, "no worker is left: %s", why.text);
 }
 
+/* Waits for an event. What came in is committed before: points that come faster than that share a
+ * commit. */
+static Status wait_event(Run *run, double seconds, CrewEvent *event, Error *err) {
+    TRY(run->crew->wait(run->crew, 0, event, &run->in, err));
+    if (event->kind != CREW_NOTHING) return OK;
+    TRY(store_commit(run->study->store, err));
+    return run->crew->wait(run->crew, seconds, event, &run->in, err);
+}
+
 /* One event, and what follows from it. */
 static Status step(Run *run, double seconds, bool *quiet, Error *err) {
     CrewEvent event;
-    TRY(run->crew->wait(run->crew, seconds, &event, &run->in, err));
+    TRY(wait_event(run, seconds, &event, err));
     *quiet = event.kind == CREW_NOTHING;
     if (event.kind == CREW_MESSAGE) TRY(hear(run, event.worker, err));
     if (event.kind == CREW_LOST) TRY(hear_loss(run, &event, err));
@@ -341,7 +350,7 @@ static Status stop(Run *run, Error *err) {
     run->crew->halt(run->crew);
     for (;;) {
         CrewEvent event;
-        TRY(run->crew->wait(run->crew, LAST_SECONDS, &event, &run->in, err));
+        TRY(wait_event(run, LAST_SECONDS, &event, err));
         if (event.kind == CREW_NOTHING) return OK;
         if (event.kind == CREW_MESSAGE && run->in.kind == TALK_POINT)
             TRY(hear_point(run, event.worker, err));
@@ -396,8 +405,11 @@ static void run_close(Run *run) {
 
 Status schedule_run(Schedule *schedule, Error *err) {
     Run run = { .schedule = schedule, .study = schedule->study, .crew = schedule->crew };
+    Error ignored;
     Status status = run_open(&run, err);
     if (status == OK) status = run_list(&run, err);
+    const Status committed = store_commit(run.study->store, status == OK ? err : &ignored);
+    if (status == OK) status = committed;
     if (status != OK) schedule->crew->halt(schedule->crew);
     run_close(&run);
     return status;

@@ -35,9 +35,23 @@ void talk_put_point(Message *message, const Point *point, const MetricList *metr
 _Static_assert(sizeof(Point) % sizeof(double) == 0, "samples stay aligned");
 _Static_assert(sizeof(Metric) % sizeof(double) == 0, "samples stay aligned");
 
+/* Does a text end within its room? */
+#define ENDS(text) (memchr((text), '\0', sizeof(text)) != NULL)
+
+static bool is_point(const Point *p) {
+    return ENDS(p->key) && ENDS(p->phase) && ENDS(p->contender) && ENDS(p->label) &&
+           ENDS(p->attention) && ENDS(p->path) && ENDS(p->kv_dtype) && ENDS(p->layer) &&
+           ENDS(p->message) && ENDS(p->host) && p->status <= POINT_LEFT_OUT;
+}
+
+static bool is_metric(const Metric *m) {
+    return ENDS(m->name) && ENDS(m->unit) && m->kind <= KIND_MODELLED;
+}
+
 Status talk_take_point(Message *message, TalkPoint *out, Error *err) {
     *out = (TalkPoint){ 0 };
     message_take(message, &out->point, sizeof out->point);
+    if (!is_point(&out->point)) message->failed = true;
     message_take(message, &out->metrics.count, sizeof out->metrics.count);
     if (out->metrics.count > METRICS_MOST) message->failed = true;
     if (!message->failed)
@@ -45,7 +59,9 @@ Status talk_take_point(Message *message, TalkPoint *out, Error *err) {
                      out->metrics.count * sizeof *out->metrics.metric);
     for (size_t i = 0; !message->failed && i < out->metrics.count; i++) {
         Metric *m = &out->metrics.metric[i];
-        if (m->samples && m->sample_count < MESSAGE_MOST)
+        if (!is_metric(m) || m->sample_count > MESSAGE_MOST)
+            message->failed = true;
+        else if (m->samples)
             m->samples = message_view(message, m->sample_count * sizeof *m->samples);
     }
     if (message->failed) return fail(err, ERR_MACHINE, "a worker said what is no point");
