@@ -132,7 +132,9 @@ static Status run_study(const ConfigFile *config, const StudyOptions *options, b
                         Error *err) {
     StudySummary summary;
     ReportSummary report;
-    TRY(study_run(config, options, &summary, err));
+    const Status status = study_run(config, options, &summary, err);
+    progress_close(options->context); /* the line kept up to date makes room for the summary */
+    if (status != OK) return status;
     if (summary.served) return OK;
     if (summary.stopped)
         return fail(err, ERR_MACHINE,
@@ -212,7 +214,6 @@ Status cmd_run(int argc, char **argv, Error *err) {
     if (status != OK) return study_give_up(status, err);
     stop_catch();
     status = dry ? plan_only(config, &run, as_json, err) : run_study(config, &run, as_json, err);
-    progress_close(&view);
     config_free(config);
     return status;
 }

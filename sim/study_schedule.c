@@ -47,6 +47,8 @@ typedef struct {
     double all_seconds, done_seconds; /* estimated: of the list, of what was run now */
     size_t busy;                      /* workers that have something to do */
     Progress progress;
+    char line[640]; /* of the last point that was stored, while it is not told of */
+    bool untold;
 } Run;
 
 enum { LOSSES_MOST = 3 };
@@ -93,18 +95,26 @@ static void tell(Run *run, const char *line, bool important) {
 
 /* ---- storing ---- */
 
+/* Commits what was stored; only then is it told of. */
+static Status commit(Run *run, bool important, Error *err) {
+    TRY(store_commit(run->study->store, err));
+    if (run->untold) tell(run, run->line, important);
+    run->untold = false;
+    return OK;
+}
+
 static Status store_point(Run *run, Point *point, const MetricList *metrics, Error *err) {
     StudySummary *summary = run->schedule->summary;
-    char line[640];
     TRY(store_add(run->study->store, point, metrics->metric, metrics->count, err));
     if (point->status == POINT_DONE) summary->done++;
     if (point->status == POINT_LEFT_OUT) summary->left_out++;
     if (point->status == POINT_FAILED) summary->failed++;
     run->progress.finished++;
-    study_describe(point, metrics, line, sizeof line);
-    tell(run, line,
-         point->status != POINT_DONE || run->progress.finished == run->schedule->preview.points);
-    return OK;
+    study_describe(point, metrics, run->line, sizeof run->line);
+    run->untold = true;
+    if (point->status != POINT_FAILED && run->progress.finished < run->schedule->preview.points)
+        return OK;
+    return commit(run, true, err);
 }
 
 /* Stores as failed a point that no worker will say anything of. */
@@ -329,7 +339,7 @@ static Status hear_loss(Run *run, const CrewEvent *event, Error *err) {
 static Status wait_event(Run *run, double seconds, CrewEvent *event, Error *err) {
     TRY(run->crew->wait(run->crew, 0, event, &run->in, err));
     if (event->kind != CREW_NOTHING) return OK;
-    TRY(store_commit(run->study->store, err));
+    TRY(commit(run, false, err));
     return run->crew->wait(run->crew, seconds, event, &run->in, err);
 }
 
@@ -408,7 +418,7 @@ Status schedule_run(Schedule *schedule, Error *err) {
     Error ignored;
     Status status = run_open(&run, err);
     if (status == OK) status = run_list(&run, err);
-    const Status committed = store_commit(run.study->store, status == OK ? err : &ignored);
+    const Status committed = commit(&run, false, status == OK ? err : &ignored);
     if (status == OK) status = committed;
     if (status != OK) schedule->crew->halt(schedule->crew);
     run_close(&run);
