@@ -18,6 +18,7 @@ Status chart_curve(Chart *chart, const char *label, const Contender *look, int d
 }
 
 Status chart_add(Chart *chart, double x, double y, double low, double high, Error *err) {
+    if (!(y > 0)) return OK;
     Place *grown = buffer_grown(chart->places, &chart->place_room, chart->place_count,
                                 chart->place_count + 1, sizeof *grown, "places of curves", err);
     if (!grown) return ERR_MACHINE;
@@ -25,6 +26,7 @@ Status chart_add(Chart *chart, double x, double y, double low, double high, Erro
     grown[chart->place_count++] = (Place){ chart->curve_count - 1, x, y, low, high };
     chart->curves[chart->curve_count - 1].end = y;
     axis_hold(&chart->x, x);
+    if (chart->whole && x == 0) chart->from_zero = true;
     axis_hold(&chart->y, low > 0 ? low : y);
     axis_hold(&chart->y, high > 0 ? high : y);
     return OK;
@@ -84,16 +86,28 @@ static Status place_labels(const Chart *chart, Drawing *drawing, Error *err) {
     return status;
 }
 
+/* Marks at whole numbers, a dozen at most. */
+static void write_whole_axis(const Chart *chart, Drawing *drawing) {
+    const double low = chart->from_zero ? 0 : chart->x.low, high = chart->x.high;
+    const double step = fmax(1, ceil((high - low) / 12)), room = 0.03 * (high - low) + 0.01;
+    fprintf(drawing->commands.stream,
+            "x_linear = 1\nx_low = %.9g\nx_high = %.9g\nx_tics = \"%.9g, %.9g\"\n", low - room,
+            high + room, low, step);
+}
+
 Status chart_write(Chart *chart, Drawing *drawing, Error *err) {
     if (chart->line > 0) axis_hold(&chart->y, chart->line);
-    if (chart->x.low == chart->x.high) chart->x.low /= 2, chart->x.high *= 2;
+    if (chart->x.low == chart->x.high && !chart->whole) chart->x.low /= 2, chart->x.high *= 2;
     chart->y.low /= chart->scale;
     chart->y.high /= chart->scale;
     axis_snap(&chart->y);
     write_data(chart, drawing->data.stream);
     figure_text(drawing, "x_label", chart->x_label);
     figure_text(drawing, "y_label", chart->y_label);
-    axis_write_tokens(drawing, "x", &(Axis){ chart->x.low / 1.06, chart->x.high * 1.06 });
+    if (chart->whole)
+        write_whole_axis(chart, drawing);
+    else
+        axis_write_tokens(drawing, "x", &(Axis){ chart->x.low / 1.06, chart->x.high * 1.06 });
     axis_write(drawing, "y", &chart->y);
     figure_number(drawing, "level", chart->line / chart->scale);
     figure_text(drawing, "level_label", chart->line_label);

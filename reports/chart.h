@@ -24,14 +24,16 @@ typedef struct {
     Place *places;
     size_t place_count, place_room;
     Axis x, y;
-    double scale;     /* y is divided by it on paper */
-    char x_label[80]; /* with the unit */
-    char y_label[80]; /* with the unit */
-    double line;      /* a level drawn across, 0 none */
+    bool whole, from_zero; /* x are whole numbers on a linear axis; 0 is among them */
+    double scale;          /* y is divided by it on paper */
+    char x_label[80];      /* with the unit */
+    char y_label[80];      /* with the unit */
+    double line;           /* a level drawn across, 0 none */
     char line_label[96];
 } Chart;
 
-/* Starts a curve; chart_add then adds its places, left to right. */
+/* Starts a curve; chart_add then adds its places, left to right: one at least above 0, as the axis
+ * is logarithmic. What is not above 0 is left out. */
 Status chart_curve(Chart *chart, const char *label, const Contender *look, int dash, Error *err);
 Status chart_add(Chart *chart, double x, double y, double low, double high, Error *err);
 /* The same from a stored metric with its quartiles. */

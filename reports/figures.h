@@ -18,6 +18,12 @@ FigureBuilder figure_paths;       /* MLA's paths against context */
 FigureBuilder figure_crossover;   /* MLA's paths against query tokens, with the crossover */
 FigureBuilder figure_roofline;    /* attained rate against intensity */
 FigureBuilder figure_error;       /* error against compression */
+FigureBuilder figure_pareto;      /* the same of methods: both logarithmic, with the front */
+FigureBuilder figure_threeway;    /* bytes, latency and error of methods in one plane */
+FigureBuilder figure_rank;        /* error against rank, with what the eigenvalues say */
+FigureBuilder figure_spectra;     /* energy of keys and values that a rank leaves out */
+FigureBuilder figure_layers;      /* error of methods by layer */
+FigureBuilder figure_published;   /* what papers report, under the study's own errors */
 FigureBuilder figure_projections; /* the projections around attention */
 FigureBuilder figure_users;       /* users against context on a deployment */
 FigureBuilder figure_memory;      /* what the memory of a GPU goes to */

@@ -11,6 +11,7 @@
 
 #include "buffer.h"
 #include "figures.h"
+#include "methods.h"
 
 typedef struct {
     const StoredPoint *point;
@@ -182,6 +183,7 @@ static Status draw(const View *view, Spot *spots, size_t count, const Slice *sli
 Status figure_error(const View *view, const char *folder, Figure *figure, Error *err) {
     const Slice slice = view_slice(view, "error", "y_rel", true);
     Spot *spots = NULL;
+    if (methods_compared(view->run)) return OK; /* figures_pareto.c */
     TRY(BUFFER(&spots, view_count(view, &slice, "y_rel"), "points of the error figure", err));
     const size_t count = collect(view, &slice, spots);
     const Status status = count ? draw(view, spots, count, &slice, folder, figure, err) : OK;

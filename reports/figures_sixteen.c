@@ -1,9 +1,14 @@
-/* figures_sixteen.c -- the contenders that reach 16x, side by side in bytes, latency and error. */
+/* figures_sixteen.c -- the contenders that reach 16x, side by side in bytes, latency and error.
+ *
+ * Among compression methods: of those that differ in size alone the one nearest to 16x, however
+ * near that is, by family, the least error first; each row says its true ratio. */
 #include <math.h>
 #include <string.h>
 
 #include "buffer.h"
 #include "figures.h"
+#include "losses.h"
+#include "methods.h"
 
 static const double sixteen = 16 * (1 - 1e-9);
 static const char per_token[] = "cache_bytes_per_token";
@@ -16,7 +21,7 @@ double view_ratio(const View *view, const char *contender) {
         slice.contender = contender;
         const StoredPoint *p;
         for (size_t at = 0; (p = view_next(view, &slice, "ratio_to_mha", &at));) {
-            const double own = view_value(p, "ratio_to_mha");
+            const double own = method_ratio(p);
             if (!(own <= ratio)) ratio = own;
         }
     }
@@ -49,20 +54,19 @@ size_t view_common_context(const View *view, const Slice *slice, const bool *cho
 
 /* The point with the fewest bytes a token of a contender: its latent for MLA. */
 static double bytes_of(const View *view, const char *contender) {
+    const char *const metric = method_is_bound(contender) ? "read_bytes_per_token" : per_token;
     Slice slice = view_slice(view, "bytes", per_token, true);
     slice.contender = contender;
     double least = NAN;
     const StoredPoint *p;
-    for (size_t at = 0; (p = view_next(view, &slice, per_token, &at));)
-        if (!(view_value(p, per_token) >= least)) least = view_value(p, per_token);
+    for (size_t at = 0; (p = view_next(view, &slice, metric, &at));)
+        if (!(view_value(p, metric) >= least)) least = view_value(p, metric);
     return least;
 }
 
 static double error_of(const View *view, const char *contender) {
-    Slice slice = view_slice(view, "error", "y_rel", true);
-    slice.contender = contender;
-    const StoredPoint *p = view_first(view, &slice, "y_rel");
-    return p ? view_value(p, "y_rel") : NAN;
+    const Slice slice = losses_slice(view);
+    return loss_pooled(view, &slice, contender, "y_rel");
 }
 
 typedef struct {
@@ -84,35 +88,71 @@ static void triple_texts(const Triple *t, char texts[3][48]) {
     if (isfinite(t->error)) snprintf(texts[2], 48, "%.3g", t->error);
 }
 
-static void write_rows(const View *view, const bool *chosen, const Slice *decode, size_t context,
-                       Drawing *d) {
-    FILE *data = d->data.stream;
-    double most[3] = { 0 };
-    size_t row = 0;
-    fprintf(data, "row\tlabel\tcolour\tratio\tbytes\tbytes_text\tdecode\tdecode_text\terror\t"
-                  "error_text\n");
+/* Is the first to stand before the second: an earlier family, then less error? */
+static bool comes_before(const View *view, size_t first, size_t second) {
+    const char *const a = view->contenders[first].name, *const b = view->contenders[second].name;
+    if (method_family(a) != method_family(b)) return method_family(a) < method_family(b);
+    return error_of(view, a) < error_of(view, b);
+}
+
+/* The chosen contenders in the order of the rows, methods as comes_before says; returns how many.
+ */
+static size_t order_rows(const View *view, const bool *chosen, bool methods, size_t *order) {
+    size_t count = 0;
     for (size_t i = 0; i < view->contender_count; i++) {
         if (!chosen[i]) continue;
-        const Contender *c = &view->contenders[i];
-        const Triple t = read_triple(view, c->name, decode, context);
-        const double values[] = { t.bytes, t.decode_ns, t.error };
-        char texts[3][48], ratio[32];
-        triple_texts(&t, texts);
-        format_ratio(view_ratio(view, c->name), ratio, sizeof ratio);
-        fprintf(data, "%zu\t", ++row);
-        figure_field(data, c->label);
-        fprintf(data, "\t%u\t%.9g", c->colour, view_ratio(view, c->name));
-        for (int k = 0; k < 3; k++) {
-            fprintf(data, "\t%.17g\t%s", isfinite(values[k]) ? values[k] : -1, texts[k]);
-            if (k == 0) fprintf(data, "  %s", ratio);
-            if (values[k] > most[k]) most[k] = values[k];
+        size_t at = count++;
+        for (; methods && at > 0 && comes_before(view, i, order[at - 1]); at--)
+            order[at] = order[at - 1];
+        order[at] = i;
+    }
+    return count;
+}
+
+static void write_row(const View *view, const Contender *c, double row, const Triple *t,
+                      double most[3], FILE *data) {
+    const double values[] = { t->bytes, t->decode_ns, t->error };
+    char texts[3][48], ratio[32];
+    triple_texts(t, texts);
+    format_ratio(view_ratio(view, c->name), ratio, sizeof ratio);
+    fprintf(data, "%.9g\t", row);
+    figure_field(data, c->label);
+    fprintf(data, "\t%u\t%.9g", c->colour, view_ratio(view, c->name));
+    for (int k = 0; k < 3; k++) {
+        fprintf(data, "\t%.17g\t%s", isfinite(values[k]) ? values[k] : -1, texts[k]);
+        if (k == 0) fprintf(data, "  %s%s", ratio, method_is_bound(c->name) ? " read" : "");
+        if (values[k] > most[k]) most[k] = values[k];
+    }
+    fputc('\n', data);
+}
+
+/* Rows, and of methods a line over each family that names it. */
+static void write_rows(const View *view, const size_t *order, size_t rows, bool methods,
+                       const Slice *decode, size_t context, Drawing *d) {
+    double most[3] = { 0 }, row = 0;
+    size_t headings = 0;
+    fprintf(d->data.stream, "row\tlabel\tcolour\tratio\tbytes\tbytes_text\tdecode\tdecode_text\t"
+                            "error\terror_text\n");
+    figure_array(d, "heading", FAMILIES);
+    figure_array(d, "heading_at", FAMILIES);
+    for (size_t i = 0; i < rows; i++) {
+        const Contender *c = &view->contenders[order[i]];
+        const MethodFamily family = method_family(c->name);
+        if (methods && (i == 0 || method_family(view->contenders[order[i - 1]].name) != family)) {
+            row += 0.85;
+            figure_item(d, "heading", headings, method_family_name(family));
+            figure_number_item(d, "heading_at", headings++, row + 0.1);
         }
-        fputc('\n', data);
+        const Triple t = read_triple(view, c->name, decode, context);
+        write_row(view, c, ++row, &t, most, d->data.stream);
     }
     figure_array(d, "most", 3);
     for (size_t k = 0; k < 3; k++) figure_number_item(d, "most", k, most[k] > 0 ? most[k] : 1);
-    figure_number(d, "N", (double)row);
-    figure_number(d, "height", 150 + 34 * (double)row);
+    figure_number(d, "headings", (double)headings);
+    figure_number(d, "N", row);
+    figure_number(d, "height", 150 + (methods ? 26 : 34) * row);
+    if (methods) figure_number(d, "left", 0.3);
+    if (methods) figure_number(d, "width", 900);
 }
 
 /* The line under each panel's title: what the baseline, the first MHA, has. */
@@ -132,8 +172,24 @@ static void write_baseline(const View *view, const Slice *decode, size_t context
     }
 }
 
-static Status draw(const View *view, const bool *chosen, const char *folder, Figure *figure,
-                   Error *err) {
+/* What the figure says of methods: the least error of those that can be held. */
+static void title_methods(const View *view, const bool *chosen, Figure *figure) {
+    const Contender *best = NULL;
+    char ratio[32];
+    for (size_t i = 0; i < view->contender_count; i++) {
+        const Contender *c = &view->contenders[i];
+        if (!chosen[i] || method_is_bound(c->name) || !isfinite(error_of(view, c->name))) continue;
+        if (!best || error_of(view, c->name) < error_of(view, best->name)) best = c;
+    }
+    if (!best) return;
+    format_ratio(view_ratio(view, best->name), ratio, sizeof ratio);
+    snprintf(figure->title, sizeof figure->title,
+             "Brought nearest to 16x, %s loses least: y_rel %.3g at %s", best->label,
+             error_of(view, best->name), ratio);
+}
+
+static Status draw(const View *view, const bool *chosen, bool methods, const char *folder,
+                   Figure *figure, Error *err) {
     const Slice decode = view_slice(view, "decode", "attention_ns", false);
     const size_t context = view_common_context(view, &decode, chosen);
     const Slice errors = view_slice(view, "error", "y_rel", true);
@@ -145,15 +201,26 @@ static Status draw(const View *view, const bool *chosen, const char *folder, Fig
     snprintf(figure->subtitle, sizeof figure->subtitle,
              "exact: bytes; measured: latency (medians) and error%s%s",
              shape[0] ? "; error on " : "", shape);
+    if (methods) title_methods(view, chosen, figure);
     snprintf(figure->caption, sizeof figure->caption,
-             "The contenders of the bytes phase whose cache is at least 16 times smaller than "
-             "MHA's in bf16. Error is y_rel, the relative error of the layer's output against its "
+             "%s Error is y_rel, the relative error of the layer's output against its "
              "MHA teacher in fp64%s%s; an output of zeros would have 1. Contenders are converted "
              "from the teacher without training.",
+             methods
+                 ? "Of the contenders that differ in size alone the one nearest to 16 times less "
+                   "cache than MHA's in bf16, by family, least error first; beside its bytes the "
+                   "true ratio. An oracle is a bound: it reads as much, and stores all."
+                 : "The contenders of the bytes phase whose cache is at least 16 times smaller "
+                   "than MHA's in bf16.",
              shape[0] ? ", on a layer of " : "", shape);
     Drawing d;
-    TRY(figure_begin(&d, folder, figure, err));
-    write_rows(view, chosen, &decode, context, &d);
+    size_t *order = NULL;
+    TRY(BUFFER(&order, view->contender_count, "rows of a figure", err));
+    const size_t rows = order_rows(view, chosen, methods, order);
+    const Status begun = figure_begin(&d, folder, figure, err);
+    if (begun == OK) write_rows(view, order, rows, methods, &decode, context, &d);
+    buffer_free(order);
+    TRY(begun);
     write_baseline(view, &decode, context, &d);
     char title[96], tokens[32];
     format_tokens(context, tokens, sizeof tokens);
@@ -168,16 +235,34 @@ static Status draw(const View *view, const bool *chosen, const char *folder, Fig
     return figure_end(&d, OK, "sixteen", err);
 }
 
+/* Is this the contender of its kind whose ratio is nearest to 16, and no copy of the teacher? */
+static bool is_nearest(const View *view, size_t i) {
+    char kind[METHOD_KIND], other[METHOD_KIND];
+    const char *const name = view->contenders[i].name;
+    const double gap = fabs(log2(view_ratio(view, name) / sixteen));
+    if (!isfinite(gap) || method_family(name) == FAMILY_TEACHER) return false;
+    method_kind(name, kind);
+    for (size_t j = 0; j < view->contender_count; j++) {
+        const double theirs = fabs(log2(view_ratio(view, view->contenders[j].name) / sixteen));
+        method_kind(view->contenders[j].name, other);
+        if (j != i && strcmp(kind, other) == 0 && (theirs < gap || (theirs == gap && j < i)))
+            return false;
+    }
+    return true;
+}
+
 Status figure_sixteen(const View *view, const char *folder, Figure *figure, Error *err) {
     bool *chosen = NULL;
     bool any = false;
+    const bool methods = methods_compared(view->run);
     TRY(BUFFER(&chosen, view->contender_count, "contenders at 16x", err));
     for (size_t i = 0; i < view->contender_count; i++) {
         const char *const name = view->contenders[i].name;
-        chosen[i] = view_ratio(view, name) >= sixteen && isfinite(bytes_of(view, name));
+        chosen[i] = (methods ? is_nearest(view, i) : view_ratio(view, name) >= sixteen) &&
+                    isfinite(bytes_of(view, name));
         any |= chosen[i];
     }
-    const Status status = any ? draw(view, chosen, folder, figure, err) : OK;
+    const Status status = any ? draw(view, chosen, methods, folder, figure, err) : OK;
     buffer_free(chosen);
     return status;
 }

@@ -1,5 +1,6 @@
 # ---- lines: curves over logarithmic axes, quartiles as bars, labels at the right ends ----
-set logscale x 2
+if (!exists("x_linear")) x_linear = 0
+if (!x_linear) { set logscale x 2 }
 set logscale y 10
 set xrange [x_low:x_high]
 set yrange [y_low:y_high]

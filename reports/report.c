@@ -15,9 +15,10 @@
 #include "textfile.h"
 
 static FigureBuilder *const builders[] = {
-    figure_sixteen,     figure_bytes, figure_context,   figure_decode,   figure_step,
-    figure_prefill,     figure_paths, figure_crossover, figure_roofline, figure_error,
-    figure_projections, figure_users, figure_memory,
+    figure_sixteen,   figure_bytes,       figure_context,   figure_decode,   figure_step,
+    figure_prefill,   figure_paths,       figure_crossover, figure_roofline, figure_error,
+    figure_pareto,    figure_threeway,    figure_rank,      figure_spectra,  figure_layers,
+    figure_published, figure_projections, figure_users,     figure_memory,
 };
 enum { FIGURES = sizeof builders / sizeof *builders };
 

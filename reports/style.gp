@@ -25,3 +25,7 @@ set key off
 set bars 0.6
 put_titles = "set label 1001 title at screen 16.0 / width, screen 1 - 24.0 / height left font face.' Bold,18' textcolor rgb ink; set label 1002 subtitle at screen 16.0 / width, screen 1 - 48.0 / height left font face.',13' textcolor rgb faint"
 eval put_titles
+# names beside their marks (labels.h), in parts of the plot area, and what ties far ones to them
+put_labels = "do for [i = 1:labels] { if (tie_from_x[i] != tie_to_x[i] || tie_from_y[i] != tie_to_y[i]) { set arrow 300 + i from graph tie_from_x[i], graph tie_from_y[i] to graph tie_to_x[i], graph tie_to_y[i] nohead lc rgb 0xaaaaaa lw 0.7 back }; set label 300 + i label[i] at graph label_x[i], graph label_y[i] center font sprintf('%s,%g', face, label_size) textcolor rgb label_colour[i] }"
+# families of methods, a row under the titles
+put_families = "do for [i = 1:families] { set label 1100 + i '' at screen (22.0 + family_at[i]) / width, screen 1 - 76.0 / height point pt 7 ps 0.9 lc rgb family_colour[i]; set label 1200 + i family[i] at screen (34.0 + family_at[i]) / width, screen 1 - 76.0 / height left font face.',12' textcolor rgb ink }"

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "buffer.h"
+#include "methods.h"
 
 enum { COLOURS = 8 };
 
@@ -22,6 +23,8 @@ static const struct {
     { "mla", { 0x0072b2, 0xd55e00, 0x56b4e9, 0xcc79a7, 0x009e73, 0xe69f00, 0x000000, 0x808080 } },
 };
 
+/* Filled ones come first; where contenders have the colour of their family they alone are used. */
+enum { FILLED = 6 };
 static const int marks[] = { 7, 5, 9, 13, 11, 15, 6, 4, 8, 12, 10, 14 };
 
 static bool colour_is_free(const View *view, unsigned colour) {
@@ -48,6 +51,16 @@ static void add_contender(View *view, const Point *p) {
     c->colour = choose_colour(view, c->attention);
     c->mark = marks[view->contender_count % (sizeof marks / sizeof *marks)];
     view->contender_count++;
+}
+
+/* The colour of its family, and another mark than those before it in the family. */
+static void look_as_method(View *view, size_t i) {
+    Contender *c = &view->contenders[i];
+    const MethodFamily family = method_family(c->name);
+    size_t before = 0;
+    for (size_t j = 0; j < i; j++) before += method_family(view->contenders[j].name) == family;
+    c->colour = method_family_colour(family);
+    c->mark = marks[before % FILLED];
 }
 
 const Contender *view_contender(const View *view, const char *name) {
@@ -94,6 +107,8 @@ Status view_open(View *view, const StoredRun *run, Error *err) {
     for (size_t i = 0; i < run->point_count; i++)
         if (!view_contender(&draft, run->points[i].point.contender))
             add_contender(&draft, &run->points[i].point);
+    for (size_t i = 0; i < draft.contender_count && methods_compared(run); i++)
+        look_as_method(&draft, i);
     sort_points(&draft);
     *view = draft;
     return OK;

@@ -12,7 +12,8 @@
 
 typedef struct {
     char name[96], label[48], attention[8];
-    unsigned colour; /* 0xRRGGBB, of the colour-blind-safe set of Okabe and Ito */
+    unsigned colour; /* 0xRRGGBB, of the colour-blind-safe set of Okabe and Ito; of its family in a
+                        run that compares methods */
     int mark;        /* gnuplot's point type */
 } Contender;
 

@@ -20,7 +20,7 @@ typedef struct {
 static Status calibrate(const LayerFile *file, const LayerWeights *weights, bool with_input,
                         Statistics *statistics, Error *err) {
     float *x = NULL;
-    TRY(statistics_new(statistics, &file->model, with_input, err));
+    TRY(statistics_new(statistics, &file->model, with_input ? STATISTICS_INPUT : 0, err));
     Status status = BUFFER(&x, file->hidden_states->elements, "hidden states", err);
     if (status == OK) status = layer_file_values(file, file->hidden_states, x, err);
     if (status == OK) {

@@ -36,6 +36,7 @@ typedef struct {
     char model[512];
     char device[64]; /* a file under configs/hardware, its memory drawn as a line; "" none */
     unsigned phases; /* bits 1 << Phase: what the study runs */
+    bool published;  /* points of papers are laid beside the errors, in a panel of their own */
     char contender[METHOD_NAME];
     CacheParams cache;
     struct {
@@ -58,6 +59,7 @@ typedef struct {
         uint32_t tokens, calibration_tokens;
         uint32_t queries; /* the last so many tokens ask; 0: all */
         uint32_t layer;   /* of a checkpoint */
+        bool spectra;     /* of the teacher's keys and values are stored too */
         bool as_model;    /* the teacher is the model as it is, not MHA of its widths */
         char contender[METHOD_NAME];
         KvType type;

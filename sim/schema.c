@@ -69,6 +69,14 @@ const Field config_fields[] = {
       ONE_OF("bytes", "decode", "prefill", "projections", "error", "plan"),
       .list = true,
       .help = "What the study runs." },
+    { .key = "published",
+      .type = FIELD_CHOICE,
+      AT(published),
+      .initial = "no",
+      ONE_OF("no", "yes"),
+      .help =
+          "Are points of papers (configs/published.yaml) drawn too, in a panel of their own under "
+          "the study's errors?" },
     { .key = "contenders",
       .type = FIELD_TEXT,
       AT(contender),
@@ -226,6 +234,14 @@ const Field config_fields[] = {
       .list = true,
       .phases = ERRORS,
       .help = "Layers of a checkpoint (tensors.weights); errors are pooled over them." },
+    { .key = "error.spectra",
+      .type = FIELD_CHOICE,
+      AT(error.spectra),
+      .initial = "no",
+      ONE_OF("no", "yes"),
+      .help =
+          "Are the spectra of the teacher's keys (before and after RoPE), of its values and of "
+          "both stored too? With the contender that is the teacher; takes four decompositions." },
     { .key = "error.queries",
       .type = FIELD_COUNT32,
       AT(error.queries),

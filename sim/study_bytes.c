@@ -80,6 +80,8 @@ static void add_closed_forms(MetricList *list, const Task *t, const MethodBytes 
     const LayerFlops far = model_layer_flops(model, t->path, 1025, 1);
     metric_add(list, "cache_bytes_per_token", "B", (double)model->layers * per_layer, KIND_EXACT);
     metric_add(list, "cache_bytes_per_token_layer", "B", per_layer, KIND_EXACT);
+    metric_add(list, "read_bytes_per_token", "B",
+               (double)model->layers * (double)bytes->read_bytes / (double)t->tokens, KIND_EXACT);
     study_add_ratios(t, bytes, t->tokens, list);
     metric_add(list, "attention_parameters", "1", (double)model_attention_parameters(model),
                KIND_EXACT);

@@ -6,6 +6,7 @@
 #include "hardware.h"
 #include "kernel.h"
 #include "models.h"
+#include "published.h"
 #include "study_run.h"
 
 Status study_blame(const ConfigFile *config, const char *blamed, Status status, Error *err) {
@@ -98,6 +99,28 @@ static Status check_plan(const ConfigFile *config, const Config *first, Error *e
     return status == OK ? OK : study_blame(config, "plan.engine", status, err);
 }
 
+/* What figures are asked for can be drawn: spectra are stored with the teacher as it is. */
+static Status check_figures(const ConfigFile *config, const Config *first, Error *err) {
+    Published published;
+    Config c;
+    if (first->published) {
+        const Status status = published_read(&published, err);
+        if (status != OK) return study_blame(config, "published", status, err);
+    }
+    const size_t points = config_points(config, PHASE_ERROR);
+    for (size_t i = 0; i < points; i++) {
+        config_point(config, PHASE_ERROR, i, &c);
+        if (!c.error.spectra || strcmp(c.error.contender, "mha") == 0 ||
+            strcmp(c.error.contender, "model") == 0)
+            return OK;
+    }
+    if (!points) return OK;
+    fail(err, ERR_INPUT,
+         "spectra are stored with the teacher: mha or model must be among "
+         "error.contenders");
+    return study_blame(config, "error.spectra", ERR_INPUT, err);
+}
+
 Status study_check(const ConfigFile *config, Model *model, Error *err) {
     Config first;
     Hardware hardware;
@@ -114,5 +137,6 @@ Status study_check(const ConfigFile *config, Model *model, Error *err) {
     if (status != OK) return study_blame(config, "model", status, err);
     TRY(check_contenders(config, model, err));
     TRY(check_plan(config, &first, err));
+    TRY(check_figures(config, &first, err));
     return check_errors(config, model, err);
 }

@@ -112,7 +112,7 @@ Status study_error_plan(const Study *study, Task *t, Error *err) {
     t->tokens = c->error.tokens;
     t->memory_bytes = held_bytes(&teacher, t);
     t->seconds = about_seconds(&teacher, t);
-    t->metrics = 32;
+    t->metrics = c->error.spectra ? METRICS_MOST : 32;
     return OK;
 }
 
@@ -339,6 +339,11 @@ static Status add_bytes(const Study *study, const Task *task, const Teacher *t, 
                 b.stored_bytes);
 }
 
+/* Is the contender the teacher as it is, rows apart? Its point carries the teacher's spectra. */
+static bool is_teacher(const Task *task, const Recipe *recipe) {
+    return recipe->kind == RECIPE_COPY && !task->coded && task->method.eviction.kind == EVICT_NONE;
+}
+
 static Status measure(const Study *study, const Task *task, Teacher *t, MetricList *list,
                       Error *err) {
     Student s;
@@ -347,21 +352,29 @@ static Status measure(const Study *study, const Task *task, Teacher *t, MetricLi
     if (status == OK) status = score(t, &s, task->method.eviction.kind != EVICT_NONE, list, err);
     if (status == OK) status = add_bytes(study, task, t, &s, list, err);
     if (status == OK) add_conversion(list, &s.conversion);
+    if (status == OK && tensors_given(&task->config.tensors))
+        metric_add(list, "layer_index", "1", task->config.error.layer, KIND_EXACT);
+    if (status == OK && task->config.error.spectra && is_teacher(task, &s.conversion.recipe))
+        status = study_add_spectra(t, task->config.seed, list, err);
     student_free(&s);
     return status;
 }
 
 /* ---- the phase ---- */
 
-/* Does a contender of the study need the moments of hidden states, which are wide? */
-static bool whitens(const Study *study) {
+/* What the study asks of the statistics that no conversion in general needs: the moments of hidden
+ * states, which are wide, for a contender that whitens; those of rotated keys for their spectrum.
+ */
+static unsigned more_statistics(const Study *study) {
     static const char whitened[] = "lowrank-whitened";
+    unsigned more = 0;
     for (size_t i = 0; i < config_points(study->config, PHASE_ERROR); i++) {
         Config c;
         config_point(study->config, PHASE_ERROR, i, &c);
-        if (strncmp(c.error.contender, whitened, strlen(whitened)) == 0) return true;
+        if (strncmp(c.error.contender, whitened, strlen(whitened)) == 0) more |= STATISTICS_INPUT;
+        if (c.error.spectra) more |= STATISTICS_ROTATED;
     }
-    return false;
+    return more;
 }
 
 /* The teacher that a point needs: the one kept from the point before, or a new one. */
@@ -371,7 +384,7 @@ static Status find_teacher(Study *study, const Config *config, Teacher **teacher
     study->kept[PHASE_ERROR] = *teacher = t;
     if (teacher_fits(t, config)) return OK;
     teacher_free(t);
-    const Status status = teacher_new(t, &study->model, config, whitens(study), err);
+    const Status status = teacher_new(t, &study->model, config, more_statistics(study), err);
     if (status != OK) teacher_free(t);
     return status;
 }

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "hardware.h"
+#include "published.h"
 #include "study_run.h"
 
 Status study_store_number(const Study *study, const char *name, double value, Error *err) {
@@ -67,6 +68,22 @@ static Status store_peaks(const Study *study, Error *err) {
     return study_store_number(study, "fma_f32_gflops", study->peaks.fma_f32_gflops, err);
 }
 
+/* What papers say, a fact a point, so that a report is drawn from the store alone. */
+static Status store_published(const Study *study, Store *store, Error *err) {
+    Published published;
+    if (!study->first.published) return OK;
+    TRY(published_read(&published, err));
+    for (size_t i = 0; i < published.count; i++) {
+        const PublishedPoint *p = &published.point[i];
+        char name[32], text[512];
+        snprintf(name, sizeof name, "published.%zu", i);
+        snprintf(text, sizeof text, "%s\t%s\t%.10g\t%.10g\t%.10g\t%s", p->method, p->model,
+                 p->times, p->perplexity, p->base, p->source);
+        TRY(store_set(store, name, text, err));
+    }
+    return OK;
+}
+
 /* "3/8": which part of the study this is. */
 static Status store_shard(const Study *study, const StudyOptions *options, Error *err) {
     char text[48];
@@ -79,6 +96,7 @@ Status study_store_facts(const Study *study, const StudyOptions *options, Error 
     TRY(store_machine(study, study->store, err));
     TRY(store_device(study, study->store, err));
     TRY(store_configuration(study, study->store, err));
+    TRY(store_published(study, study->store, err));
     TRY(store_started(study->store, err));
     TRY(store_shard(study, options, err));
     return store_peaks(study, err);

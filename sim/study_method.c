@@ -76,4 +76,6 @@ void study_add_ratios(const Task *task, const MethodBytes *bytes, size_t tokens,
     const double gqa8 = (double)row_bytes(row_format(ROW_BF16, model_gqa8_elements(&task->model)));
     metric_add(list, "ratio_to_mha", "1", mha / stored, KIND_EXACT);
     metric_add(list, "ratio_to_gqa8", "1", gqa8 / stored, KIND_EXACT);
+    metric_add(list, "read_ratio_to_mha", "1", mha * (double)tokens / (double)bytes->read_bytes,
+               KIND_EXACT);
 }

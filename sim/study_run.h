@@ -17,7 +17,7 @@
 #include "store.h"
 #include "study.h"
 
-enum { METRICS_MOST = 48 };
+enum { METRICS_MOST = 192 };
 
 typedef struct {
     Metric metric[METRICS_MOST];
@@ -146,7 +146,8 @@ CacheParams study_cache(const Task *task, KvType type, size_t block_tokens);
 /* The accountant's bytes of one sequence of a task in one layer. `exact`. */
 MethodBytes study_method_bytes(const Task *task, KvType type, size_t tokens, size_t block_tokens);
 
-/* bf16 MHA of the same heads and value width over the stored bytes, and GQA with 8 heads. */
+/* bf16 MHA of the same heads and value width over the stored bytes, and over those that a decode
+ * step reads; GQA with 8 heads over the stored ones. */
 void study_add_ratios(const Task *task, const MethodBytes *bytes, size_t tokens, MetricList *list);
 
 /* A contender's name for figures: "MLA-512+64 int4-g32", "GQA-2 aligned", "joint-512 h2o-1/16". */

@@ -57,9 +57,9 @@ static Status calibrate_real(Teacher *t, Error *err) {
     return status;
 }
 
-static Status calibrate(Teacher *t, const Config *config, bool with_input, Error *err) {
+static Status calibrate(Teacher *t, const Config *config, unsigned more, Error *err) {
     if (!can_convert(&t->model)) return OK;
-    TRY(statistics_new(&t->statistics, &t->model, with_input, err));
+    TRY(statistics_new(&t->statistics, &t->model, more, err));
     TRY(t->real ? calibrate_real(t, err) : calibrate_drawn(t, &config->sequences, err));
     statistics_finish(&t->statistics);
     t->calibrated = true;
@@ -98,7 +98,7 @@ static Status read_real(Teacher *t, const Model *base, const Config *config, Err
     return real_layer_text(t->real, false, first, t->tokens, t->x, err);
 }
 
-Status teacher_new(Teacher *teacher, const Model *base, const Config *config, bool with_input,
+Status teacher_new(Teacher *teacher, const Model *base, const Config *config, unsigned more,
                    Error *err) {
     Teacher *t = teacher;
     *t = (Teacher){ .tokens = config->error.tokens,
@@ -106,7 +106,7 @@ Status teacher_new(Teacher *teacher, const Model *base, const Config *config, bo
                     .layer = config->error.layer };
     const bool real = tensors_given(&config->tensors);
     TRY(real ? read_real(t, base, config, err) : draw(t, base, config, err));
-    TRY(calibrate(t, config, with_input, err));
+    TRY(calibrate(t, config, more, err));
     const size_t asked = config->error.queries;
     const size_t queries = asked && asked < t->tokens ? asked : t->tokens;
     return reference_run_last(&t->exact, &t->model, t->weights, t->tokens, queries, t->x, err);

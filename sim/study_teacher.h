@@ -38,11 +38,17 @@ Status teacher_model(const Model *base, const Config *config, bool true_size, Mo
 /* Is this the teacher that a point needs? */
 bool teacher_fits(const Teacher *teacher, const Config *config);
 
-/* Makes a teacher, zeroed before; with the moments of hidden states where with_input is set.
+/* Makes a teacher, zeroed before; with what statistics_new takes as `more`.
  * Errors: ERR_INPUT for tensors (real_layer_open) or too few tokens in them; ERR_MACHINE. Release
  * with teacher_free, also after a failure. */
-Status teacher_new(Teacher *teacher, const Model *base, const Config *config, bool with_input,
+Status teacher_new(Teacher *teacher, const Model *base, const Config *config, unsigned more,
                    Error *err);
 void teacher_free(Teacher *teacher);
+
+/* Appends what of the energy of the layer's keys before and after RoPE, of its values and of [K |
+ * V] the best r components leave out, for r at two steps an octave (as spectrum_key_64), and how
+ * many leave out a tenth (as spectrum_key_90), over the calibration text. Kind: measured. Nothing
+ * where the layer has no statistics. Errors: those of spectrum_new. */
+Status study_add_spectra(Teacher *teacher, uint64_t seed, MetricList *list, Error *err);
 
 #endif

@@ -52,7 +52,8 @@ static inline Statistics calibrate(const Model *teacher, const LayerWeights *wei
     Statistics s;
     Error err;
     random_text(2, CALIBRATION, text);
-    cr_assert_eq(statistics_new(&s, teacher, true, &err), OK, "%s", err.text);
+    cr_assert_eq(statistics_new(&s, teacher, STATISTICS_INPUT | STATISTICS_ROTATED, &err), OK, "%s",
+                 err.text);
     statistics_add(&s, teacher, weights, CALIBRATION / 2, text);
     statistics_add(&s, teacher, weights, CALIBRATION / 2, text + CALIBRATION / 2 * HIDDEN);
     statistics_finish(&s);

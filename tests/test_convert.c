@@ -404,7 +404,7 @@ Test(convert, too_little_text_for_a_rank_is_said) {
     Statistics few;
     Error err;
     random_text(2, 20, text);
-    cr_assert_eq(statistics_new(&few, &teacher, false, &err), OK);
+    cr_assert_eq(statistics_new(&few, &teacher, 0, &err), OK);
     statistics_add(&few, &teacher, &w, 20, text);
     statistics_finish(&few);
     const ConvertSource source = {
@@ -426,6 +426,6 @@ Test(convert, layers_that_no_map_of_keys_passes_through_are_refused) {
     Statistics s;
     Error err;
     teacher.qk_norm = true;
-    cr_assert_eq(statistics_new(&s, &teacher, false, &err), ERR_INPUT);
+    cr_assert_eq(statistics_new(&s, &teacher, 0, &err), ERR_INPUT);
     cr_assert(strstr(err.text, "norms of key heads"), "%s", err.text);
 }

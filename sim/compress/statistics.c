@@ -9,7 +9,7 @@
 /* Tokens that are projected at a time. */
 enum { BLOCK_TOKENS = 256 };
 
-Status statistics_new(Statistics *statistics, const Model *layer, bool with_input, Error *err) {
+Status statistics_new(Statistics *statistics, const Model *layer, unsigned more, Error *err) {
     if (layer->kind == ATTENTION_MLA)
         return fail(err, ERR_INPUT, "%s: an MLA layer is converted already", layer->name);
     if (layer->qk_norm)
@@ -24,7 +24,11 @@ Status statistics_new(Statistics *statistics, const Model *layer, bool with_inpu
                               ? s.key_width + s.value_width
                               : layer->heads * d;
     Status status = moments_new(&s.kv, s.key_width + s.value_width, err);
-    if (status == OK && with_input) status = moments_new(&s.input, layer->hidden, err);
+    if (status == OK && more & STATISTICS_INPUT) status = moments_new(&s.input, layer->hidden, err);
+    if (status == OK && more & STATISTICS_ROTATED)
+        status = moments_new(&s.rotated, s.key_width, err);
+    if (status == OK && more & STATISTICS_ROTATED)
+        status = BUFFER(&s.turns, BLOCK_TOKENS * layer->rope.dim, "rotations", err);
     if (status == OK) status = BUFFER(&s.queries, layer->heads * d * d, "query moments", err);
     if (status == OK)
         status = BUFFER(&s.sample, STATISTICS_SAMPLE * layer->hidden, "a sample", err);
@@ -39,9 +43,11 @@ Status statistics_new(Statistics *statistics, const Model *layer, bool with_inpu
 void statistics_free(Statistics *statistics) {
     moments_free(&statistics->kv);
     moments_free(&statistics->input);
+    moments_free(&statistics->rotated);
     buffer_free(statistics->queries);
     buffer_free(statistics->sample);
     buffer_free(statistics->slab);
+    buffer_free(statistics->turns);
     *statistics = (Statistics){ 0 };
 }
 
@@ -66,6 +72,16 @@ static void add_queries(Statistics *s, const Model *m, size_t rows) {
         }
 }
 
+/* Turns the keys of the slab, whose first token is at position s->tokens, and adds them up. */
+static void add_rotated(Statistics *s, const Model *m, size_t rows, size_t width) {
+    rope_table(&m->rope, s->tokens, rows, s->turns);
+#pragma omp parallel for
+    for (size_t t = 0; t < rows; t++)
+        for (size_t g = 0; g < m->kv_heads; g++)
+            rope_rotate(&m->rope, s->turns + t * m->rope.dim, s->slab + t * width + g * m->key_dim);
+    moments_add(&s->rotated, rows, s->slab, width);
+}
+
 static void add_block(Statistics *s, const Model *m, const LayerWeights *w, size_t rows,
                       const float *x) {
     const size_t width = s->key_width + s->value_width;
@@ -73,6 +89,7 @@ static void add_block(Statistics *s, const Model *m, const LayerWeights *w, size
     project(rows, s->key_width, m->hidden, x, w->k, w->k_bias, s->slab, width);
     project(rows, s->value_width, m->hidden, x, w->v, w->v_bias, s->slab + s->key_width, width);
     moments_add(&s->kv, rows, s->slab, width);
+    if (s->rotated.n) add_rotated(s, m, rows, width);
     project(rows, m->heads * m->key_dim, m->hidden, x, w->q, w->q_bias, s->slab,
             m->heads * m->key_dim);
     add_queries(s, m, rows);
@@ -97,6 +114,7 @@ void statistics_add(Statistics *statistics, const Model *layer, const LayerWeigh
 void statistics_finish(Statistics *statistics) {
     moments_finish(&statistics->kv);
     if (statistics->input.n) moments_finish(&statistics->input);
+    if (statistics->rotated.n) moments_finish(&statistics->rotated);
 }
 
 /* E q_i^2 of channel i, summed over the query heads of key head g. */

@@ -16,18 +16,23 @@ typedef struct {
     size_t key_width, value_width; /* n_k, n_v */
     Moments kv;                    /* [n_k + n_v]: of keys before RoPE, then values */
     Moments input;                 /* [D]: of hidden states; n = 0 unless asked for */
+    Moments rotated;               /* [n_k]: of keys after RoPE; n = 0 unless asked for */
     double *queries;               /* [H, d, d]: sum q q^T of each query head before RoPE */
     float *sample;                 /* [min(tokens, STATISTICS_SAMPLE), D] hidden states */
     float *slab;                   /* projections of some tokens */
+    float *turns;                  /* cos and sin of their positions, where rotated is there */
 } Statistics;
 
-/* Zeroed room for a layer of MHA, GQA or MQA; the moments of hidden states (D x D) only where
- * with_input is set. Errors: ERR_INPUT for MLA and for norms of heads, which no map of the keys
- * passes through; ERR_MACHINE. Release with statistics_free. */
-Status statistics_new(Statistics *statistics, const Model *layer, bool with_input, Error *err);
+/* What more is summed, bits. */
+enum { STATISTICS_INPUT = 1, STATISTICS_ROTATED = 2 };
+
+/* Zeroed room for a layer of MHA, GQA or MQA, with what `more` asks for. Errors: ERR_INPUT for MLA
+ * and for norms of heads, which no map of the keys passes through; ERR_MACHINE. Release with
+ * statistics_free. */
+Status statistics_new(Statistics *statistics, const Model *layer, unsigned more, Error *err);
 void statistics_free(Statistics *statistics);
 
-/* Adds the next tokens, x [tokens, D]. */
+/* Adds the next tokens, x [tokens, D]; the first ever is at position 0. */
 void statistics_add(Statistics *statistics, const Model *layer, const LayerWeights *weights,
                     size_t tokens, const float *x);
 
