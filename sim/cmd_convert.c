@@ -11,6 +11,7 @@
 #include "layer_file.h"
 #include "machine.h"
 #include "options.h"
+#include "textfile.h"
 
 typedef struct {
     const char *file, *to, *out;
@@ -63,7 +64,7 @@ static void print_result(const Given *given, const LayerFile *file, const Conver
     if (!isnan(c->loss))
         printf("  %-22s %.3g of what the latent stands for, relative, on this text   exact\n",
                "left out", c->loss);
-    printf("  %-22s %s\n", "written", given->out);
+    printf("  %-22s %s, and config.json beside it\n", "written", given->out);
 }
 
 static Status run_open(const Given *given, const LayerFile *file, Error *err) {
@@ -82,6 +83,7 @@ static Status run_open(const Given *given, const LayerFile *file, Error *err) {
     }
     TRY(layer_file_weights(file, &weights, err));
     status = convert(file, &recipe, &weights, &conversion, err);
+    if (status == OK) status = layer_file_write_config(given->out, &conversion.model, err);
     if (status == OK)
         status = layer_file_write(given->out, &conversion.model, &conversion.weights, file, err);
     if (status == OK) print_result(given, file, &conversion);
@@ -94,6 +96,12 @@ static Status run(const Given *given, Error *err) {
     LayerFile file;
     if (!given->to) return fail(err, ERR_INPUT, "--to is missing: what the layer becomes");
     if (!given->out) return fail(err, ERR_INPUT, "--out is missing: the file to write");
+    if (strpbrk(given->to, "*@"))
+        return fail(err, ERR_INPUT,
+                    "--to %.96s: a layer is converted; how its cache is stored and evicted "
+                    "(*CODEC, @EVICTION) is said where it runs; did you mean %.*s?",
+                    given->to, (int)strcspn(given->to, "*@"), given->to);
+    TRY(textfile_check(given->out, err));
     blas_set_threads(machine_read().cores);
     TRY(layer_file_open(&file, given->file, err));
     const Status status = run_open(given, &file, err);
@@ -118,8 +126,8 @@ Status cmd_convert(int argc, char **argv, Error *err) {
         .summary =
             "Bring one attention layer of MHA, GQA or MQA to another shape without training,\n"
             "calibrated on the hidden_states of its file. The result is a layer file under\n"
-            "Hugging Face's names; an MLA layer has no norm over its latent\n"
-            "(qk_latent_layernorm: false) unless -norm asks for one.",
+            "Hugging Face's names, with its config.json in the same folder; an MLA layer has no\n"
+            "norm over its latent (qk_latent_layernorm: false) unless -norm asks for one.",
         .options = options,
         .option_count = sizeof options / sizeof *options,
         .least = 1,

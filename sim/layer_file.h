@@ -43,4 +43,9 @@ Status layer_file_values_f64(const LayerFile *file, const Tensor *tensor, double
 Status layer_file_write(const char *path, const Model *model, const LayerWeights *weights,
                         const LayerFile *input, Error *err);
 
+/* Writes the layer's config.json into the folder of `path`, for tools that read one there. An equal
+ * one may be there already. Errors: ERR_INPUT where another one is, and for a layer that no config
+ * describes; ERR_MACHINE. */
+Status layer_file_write_config(const char *path, const Model *model, Error *err);
+
 #endif

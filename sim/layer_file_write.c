@@ -6,6 +6,7 @@
 #include "hf_config.h"
 #include "json.h"
 #include "layer_file.h"
+#include "textfile.h"
 
 enum { NAME_ROOM = 64, NUMBER_ROOM = 24, MORE_TENSORS = 2 };
 
@@ -61,6 +62,48 @@ Status layer_file_write(const char *path, const Model *model, const LayerWeights
     }
     buffer_free(list);
     buffer_free(config);
+    json_free(json);
+    return status;
+}
+
+/* ---- config.json ---- */
+
+/* Does the file that is there hold this text and no more? */
+static bool holds(FILE *file, const char *text) {
+    for (; *text; text++)
+        if (getc(file) != (unsigned char)*text) return false;
+    return getc(file) == EOF;
+}
+
+static Status write_config(const char *path, const char *text, Error *err) {
+    FILE *there = fopen(path, "rb");
+    const bool same = there && holds(there, text);
+    if (there) fclose(there);
+    if (same) return OK;
+    if (there)
+        return fail(err, ERR_INPUT,
+                    "%s: describes another model and is not replaced; write into a folder of its "
+                    "own",
+                    path);
+    TextFile file;
+    TRY(textfile_open(&file, path, err));
+    fputs(text, file.stream);
+    return textfile_close(&file, OK, err);
+}
+
+Status layer_file_write_config(const char *path, const Model *model, Error *err) {
+    char folder[PATH_SIZE], config[PATH_SIZE];
+    Json *json = NULL;
+    char *text = NULL;
+    const char *slash = strrchr(path, '/');
+    const size_t length = slash ? (size_t)(slash - path) + 1 : 0;
+    if (length >= sizeof folder) return fail(err, ERR_INPUT, "%.64s...: too long a path", path);
+    snprintf(folder, sizeof folder, "%.*s", (int)length, path);
+    TRY(textfile_path(config, *folder ? folder : ".", "config.json", err));
+    TRY(hf_config_write(model, &json, err));
+    Status status = json_format(json, &text, err);
+    if (status == OK) status = write_config(config, text, err);
+    buffer_free(text);
     json_free(json);
     return status;
 }

@@ -113,9 +113,12 @@ static Status count_held(Study *study, const Task *t, const MethodBytes *bytes, 
         metric_add(list, "block_waste_bytes", "B", (double)held.block_waste_bytes, KIND_EXACT);
         metric_add(list, "table_bytes", "B", (double)held.table_bytes, KIND_EXACT);
         metric_add(list, "resident_bytes", "B", (double)cache_resident_bytes(cache), KIND_MEASURED);
-        if (stored != bytes->stored_bytes)
-            status = fail(err, ERR_MACHINE, "held %zu bytes where the closed form says %zu", stored,
-                          bytes->stored_bytes);
+        const size_t all = stored + held.block_waste_bytes + held.table_bytes;
+        if (stored != bytes->stored_bytes || all != bytes->held_bytes)
+            status = fail(err, ERR_MACHINE,
+                          "held %zu bytes, %zu with waste and tables, where the closed form says "
+                          "%zu and %zu",
+                          stored, all, bytes->stored_bytes, bytes->held_bytes);
     }
     cache_free(cache);
     return status;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "coder.h"
 #include "study_run.h"
 
 /* MHA of a model's widths, which contenders are converted from. */
@@ -31,8 +32,13 @@ Status study_contender(const Model *base, const char *name, Task *task, Error *e
 
 Status study_fits(const Task *task, size_t block_tokens, Error *err) {
     const CacheShape shape = model_cache_shape(&task->model, task->path);
-    return task->coded || task->method.eviction.kind != EVICT_NONE
-               ? method_check(&task->method, &shape, block_tokens, err)
+    const Method *m = &task->method;
+    const char *why = codec_unheld(&m->codec);
+    if (why)
+        return fail(err, ERR_INPUT, "%s: %s-%u is %s; allowed: what a cache can hold, as int%u",
+                    m->name, m->codec.name, m->codec.bits, why, m->codec.bits > 3 ? 4 : 2);
+    return task->coded || m->eviction.kind != EVICT_NONE
+               ? method_check(m, &shape, block_tokens, err)
                : OK;
 }
 

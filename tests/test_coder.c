@@ -255,3 +255,36 @@ Test(coder, turboquant_keeps_nothing_of_nothing_and_scales_with_its_row) {
     round_trip(&c, &none, 1, x, twice);
     for (size_t i = 0; i < WIDTH; i++) cr_assert_float_eq(twice[i], 2 * y[i], 1e-6);
 }
+
+/* ---- fp8_model1 ---- */
+
+Test(coder, scales_of_the_584_byte_row_are_powers_of_two_behind_the_tokens) {
+    enum { C = 448, R = 64, ROW = 576, SCALES = 8 };
+    const Codec codec = codec_of("mla-448+64*fp8_model1");
+    const CacheShape shape = { .kv_heads = 1, .key_dim = C + R, .value_dim = C, .shared = true };
+    const Coder c = coder_of_keys(&codec, &shape);
+    cr_assert_eq(c.row_bytes, ROW);
+    cr_assert_eq(c.group_tokens, 1);
+    cr_assert_eq(c.group_bytes, SCALES);
+    const Kernels table = kernels();
+    float x[C + R], y[C + R];
+    for (uint64_t i = 0; i < C + R; i++) x[i] = (float)random_normal(4, 1, i);
+    x[64 + 3] = 448 * 4;                         /* of the second 64: exactly 2^2 */
+    x[128 + 5] = 448 * 4.001f;                   /* of the third: the next power up */
+    for (size_t i = 192; i < 256; i++) x[i] = 0; /* of the fourth: the least scale, 2^-13 > 1e-4 */
+    x[300] = NAN;                                /* of the fifth: all of it */
+    unsigned char row[ROW], scales[SCALES];
+    coder_encode_group(&c, &table, x, C + R, row, scales);
+    cr_expect_eq(scales[1], 127 + 2);
+    cr_expect_eq(scales[2], 127 + 3);
+    cr_expect_eq(scales[3], 127 - 13);
+    cr_expect_eq(scales[4], 255);
+    cr_expect_eq(scales[7], 0, "padding");
+    coder_decode_group(&c, &table, 1, row, scales, y, C + R);
+    cr_expect_eq(y[64 + 3], x[64 + 3]);
+    cr_expect_eq(y[200], 0);
+    for (size_t i = 256; i < 320; i++) cr_expect(isnan(y[i]));
+    for (size_t i = 0; i < 64; i++) /* normal values of e4m3 are within a sixteenth */
+        cr_expect_leq(fabsf(y[i] - x[i]), fabsf(x[i]) / 16 + ldexpf(1, scales[0] - 127 - 10));
+    for (size_t i = C; i < C + R; i++) cr_expect_leq(fabsf(y[i] - x[i]), fabsf(x[i]) / 256);
+}

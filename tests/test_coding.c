@@ -13,12 +13,20 @@ enum { BLOCK = 32, WIDTH_MOST = 512 };
 
 static const CacheShape heads = { .kv_heads = 2, .key_dim = 32, .value_dim = 64 };
 static const CacheShape latent = { .kv_heads = 1, .key_dim = 80, .value_dim = 64, .shared = true };
+static const CacheShape tiled = { .kv_heads = 1, .key_dim = 272, .value_dim = 256, .shared = true };
 
 static const struct {
     const char *name;
     const CacheShape *shape;
 } methods[] = {
     { "mha*bf16", &heads },
+    { "mha*f32", &heads },
+    { "mha*f16", &heads },
+    { "mha*fp8", &heads },
+    { "mha*fp8_e5m2-sink2", &heads },
+    { "mha*int8", &heads },
+    { "mha*q8_0-r40", &heads },
+    { "mha*mxfp4", &heads },
     { "mha*int4", &heads },
     { "mha*int2-g16", &heads },
     { "mha*int3-token", &heads },
@@ -42,6 +50,11 @@ static const struct {
     { "mla-64+16*int2-g16-channel", &latent },
     { "mla-64+16*int8-g16-channel-r32-rope", &latent },
     { "mla-64+16*turboquant-4-rope-sink2", &latent },
+    { "mla-64+16*fp8_model1", &latent },
+    { "mla-64+16*fp8_model1-hadamard", &latent },
+    { "mla-256+16*fp8_model1", &tiled },
+    { "mla-256+16*fp8_ds_mla", &tiled },
+    { "mla-256+16*fp8_ds_mla-hadamard", &tiled },
 };
 enum { METHODS = sizeof methods / sizeof *methods };
 
@@ -263,14 +276,35 @@ Test(coding, a_closed_sequence_gives_all_back) {
 }
 
 Test(coding, what_is_counted_alone_is_not_held) {
-    static const char *const names[] = { "mha*nominal-4", "mla-64+16*fp8_model1" };
-    for (size_t i = 0; i < 2; i++) {
-        Method m;
-        Error err;
-        Cache *cache;
-        cr_assert_eq(method_parse(&m, names[i], &err), OK);
-        const CacheParams params = { .block_tokens = BLOCK, .codec = &m.codec };
-        cr_assert_eq(cache_new(&cache, &params, i ? &latent : &heads, 1, 10, &err), ERR_INPUT);
-        cr_assert_not_null(strstr(err.text, "not"));
+    Method m;
+    Error err;
+    Cache *cache;
+    cr_assert_eq(method_parse(&m, "mha*nominal-4", &err), OK);
+    const CacheParams params = { .block_tokens = BLOCK, .codec = &m.codec };
+    cr_assert_eq(cache_new(&cache, &params, &heads, 1, 10, &err), ERR_INPUT);
+    cr_assert_not_null(strstr(err.text, "a count of bits"));
+}
+
+/* Is a codec of that name among the methods above? "kivi-B" is any of its bits. */
+static bool is_held_here(const char *name) {
+    for (size_t i = 0; i < METHODS; i++) {
+        const char *codec = strchr(methods[i].name, '*') + 1;
+        const size_t n = strcspn(name, "-");
+        if (strncmp(codec, name, n) == 0 && (codec[n] == '-' || codec[n] == '\0')) return true;
     }
+    return false;
+}
+
+/* The list of what is allowed is the table itself. */
+Test(coding, every_codec_of_the_table_is_held_to_the_byte_above) {
+    Method m;
+    Error err;
+    size_t codecs = 0;
+    cr_assert_eq(method_parse(&m, "mha*zzzzzz", &err), ERR_INPUT);
+    char *rest = strstr(err.text, "allowed: ");
+    cr_assert_not_null(rest, "%s", err.text);
+    rest = strtok(rest + strlen("allowed: "), ", ;");
+    for (; rest; rest = strtok(NULL, ", ;"), codecs++)
+        cr_expect(strcmp(rest, "nominal-B") == 0 || is_held_here(rest), "%s is not", rest);
+    cr_assert_geq(codecs, 18);
 }

@@ -187,22 +187,86 @@ static int run_command(const char *arguments, char *output, size_t size) {
 
 #define GOLDEN KVLAB_TESTS "/golden/mqa_llama_small_hf.safetensors"
 
-Test(converted, a_layer_is_written_and_runs_through_the_absorbed_kernel) {
-    char file[] = "/tmp/kvlab-convert-XXXXXX", arguments[512], output[4096];
-    const int descriptor = mkstemp(file);
-    cr_assert_geq(descriptor, 0);
-    close(descriptor);
-    /* One key head: MLA at full rank is the layer itself, to the rounding of floats. */
-    snprintf(arguments, sizeof arguments, "convert %s --to mla-16+16 --out %s", GOLDEN, file);
-    cr_assert_eq(run_command(arguments, output, sizeof output), 0, "%s", output);
-    cr_assert(strstr(output, "MQA to MLA-16+16"), "%s", output);
-    snprintf(arguments, sizeof arguments, "forward %s --path absorbed --json", file);
-    cr_assert_eq(run_command(arguments, output, sizeof output), 0, "%s", output);
+/* A folder of its own for a converted layer, and the layer's path in it. */
+typedef struct {
+    char folder[32], layer[64], config[64];
+} Place;
+
+static Place place_new(void) {
+    Place p = { .folder = "/tmp/kvlab-convert-XXXXXX" };
+    cr_assert_not_null(mkdtemp(p.folder));
+    snprintf(p.layer, sizeof p.layer, "%s/layer.safetensors", p.folder);
+    snprintf(p.config, sizeof p.config, "%s/config.json", p.folder);
+    return p;
+}
+
+static void place_free(const Place *p) {
+    unlink(p->layer);
+    unlink(p->config);
+    cr_assert_eq(rmdir(p->folder), 0, "nothing else was written");
+}
+
+/* The relative error of a converted layer's output against the one that it was converted from. */
+static double converted_error(const char *layer, const char *recipe, const char *path, char *output,
+                              size_t size) {
+    const Place p = place_new();
+    char arguments[512];
+    snprintf(arguments, sizeof arguments, "convert %s --to %s --out %s", layer, recipe, p.layer);
+    cr_assert_eq(run_command(arguments, output, size), 0, "%s", output);
+    snprintf(arguments, sizeof arguments, "forward %s --path %s --json", p.layer, path);
+    cr_assert_eq(run_command(arguments, output, size), 0, "%s", output);
     const char *error = strstr(output, "\"rel_error\": ");
     cr_assert_not_null(error, "%s", output);
-    cr_assert_lt(strtod(error + strlen("\"rel_error\": "), NULL), 1e-5, "%s", output);
+    place_free(&p);
+    return strtod(error + strlen("\"rel_error\": "), NULL);
+}
+
+#define GOLDEN_MHA KVLAB_TESTS "/golden/mha_llama_small_hf.safetensors"
+
+Test(converted, a_layer_is_written_and_runs_through_the_absorbed_kernel) {
+    char output[4096];
+    /* One key head: MLA at full rank is the layer itself, to the rounding of floats. */
+    cr_assert_lt(converted_error(GOLDEN, "mla-16+16", "absorbed", output, sizeof output), 1e-5);
     cr_assert(strstr(output, "\"cache_bytes_per_token\": 128"), "32 floats: %s", output);
-    unlink(file);
+    cr_assert_lt(converted_error(GOLDEN, "mla-16+16", "materialised", output, sizeof output), 1e-5);
+    cr_assert_lt(converted_error(GOLDEN_MHA, "gqa-4", "materialised", output, sizeof output), 1e-5,
+                 "as many groups as heads");
+}
+
+Test(converted, more_of_a_layer_loses_less_of_its_output) {
+    static const char *const recipes[] = { "mla-8+8", "mla-24+16", "mla-64+32" };
+    char output[4096];
+    double before = INFINITY;
+    for (size_t i = 0; i < 3; i++) {
+        const double error =
+            converted_error(GOLDEN_MHA, recipes[i], "absorbed", output, sizeof output);
+        cr_expect(error < before && error > 1e-5, "%s: %g after %g", recipes[i], error, before);
+        before = error;
+    }
+}
+
+Test(converted, the_config_beside_it_is_read_as_a_model_and_another_is_not_replaced) {
+    const Place p = place_new();
+    char arguments[512], output[4096];
+    snprintf(arguments, sizeof arguments, "convert %s --to mla-24+16 --out %s", GOLDEN_MHA,
+             p.layer);
+    cr_assert_eq(run_command(arguments, output, sizeof output), 0, "%s", output);
+    cr_assert_eq(run_command(arguments, output, sizeof output), 0, "again: %s", output);
+    Model model;
+    Error err;
+    cr_assert_eq(model_read(&model, p.folder, &err), OK, "%s", err.text);
+    cr_assert_eq(model.kind, ATTENTION_MLA);
+    cr_assert_eq(model.kv_lora_rank, 24);
+    cr_assert_eq(model.rope_dim, 16);
+    cr_assert(model.plain_latent);
+    unlink(p.layer);
+    snprintf(arguments, sizeof arguments, "convert %s --to mla-64+16 --out %s", GOLDEN_MHA,
+             p.layer);
+    cr_assert_eq(run_command(arguments, output, sizeof output), 2, "%s", output);
+    cr_assert(strstr(output, "config.json: describes another model and is not replaced"), "%s",
+              output);
+    cr_assert_neq(access(p.layer, F_OK), 0, "nothing is written");
+    place_free(&p);
 }
 
 Test(converted, what_cannot_be_saved_is_said) {
@@ -214,6 +278,17 @@ Test(converted, what_cannot_be_saved_is_said) {
     cr_assert(strstr(output, "--to gqa-2: 2 groups do not divide the layer's 1"), "%s", output);
     cr_assert_eq(run_command("convert " GOLDEN " --to mla-33+16 --out /tmp/x", output, 2048), 2);
     cr_assert(strstr(output, "latent of 33 is above the 32"), "%s", output);
+    cr_assert_eq(run_command("convert " GOLDEN " --to mqa*int4 --out /tmp/x", output, 2048), 2);
+    cr_assert(strstr(output, "did you mean mqa?"), "%s", output);
+    cr_assert_eq(run_command("convert " GOLDEN_MHA " --to mla-128+32 --out /tmp/x", output, 2048),
+                 2);
+    cr_assert(strstr(output, "at least as many calibration tokens, not 68"), "%s", output);
+    cr_assert_eq(run_command("convert " GOLDEN_MHA " --to gqa-3 --out /tmp/x", output, 2048), 2);
+    cr_assert(strstr(output, "3 does not divide the 4 query heads; did you mean gqa-2?"), "%s",
+              output);
+    cr_assert_eq(run_command("convert " GOLDEN " --to mqa --out /tmp", output, 2048), 2);
+    cr_assert(strstr(output, "not a regular file"), "%s", output);
+    cr_assert_eq(run_command("convert " GOLDEN " --to mqa --out /nonexistent/x", output, 2048), 2);
     cr_assert_eq(run_command("convert " GOLDEN " --out /tmp/x", output, 2048), 2);
     cr_assert_eq(run_command("convert " GOLDEN " --to mqa", output, 2048), 2);
 }

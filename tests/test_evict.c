@@ -270,6 +270,27 @@ Test(evict, the_number_of_threads_changes_no_bit) {
     free(one), free(many);
 }
 
+/* Rows, positions and, to go on, h2o's votes: what the accountant says, to the byte. */
+static void expect_bytes(const Cache *cache, const Eviction *e, size_t kept) {
+    const CacheShape shape = { .kv_heads = KEPT_HEADS, .key_dim = DIM, .value_dim = DIM };
+    const Method m = { .codec = { .kind = CODEC_ROWS, .name = "f32", .bits = 32, .group = 1 },
+                       .eviction = *e };
+    const bool oracle = e->kind == EVICT_ORACLE;
+    const MethodBytes counted = method_bytes(&m, &shape, TOKENS, 16);
+    const CacheBytes bytes = cache_bytes(cache);
+    const size_t listed = e->kind == EVICT_H2O || e->kind == EVICT_SNAPKV;
+    const size_t index =
+        KEPT_HEADS * kept * (listed * sizeof(uint32_t) + (e->kind == EVICT_H2O) * sizeof(float));
+    if (oracle) { /* stores all, and reads these */
+        cr_assert_eq(counted.read_bytes, bytes.payload_bytes);
+        return;
+    }
+    cr_assert_eq(counted.stored_bytes, bytes.payload_bytes + index);
+    cr_assert_eq(counted.held_bytes,
+                 bytes.payload_bytes + index + bytes.block_waste_bytes + bytes.table_bytes);
+    cr_assert_eq(counted.kept_tokens, kept);
+}
+
 /* The rows that stay, of every cached head its own, in a cache of their own. */
 static Cache *held(const Scene *s, const Kernels *table, const uint32_t *positions, size_t kept) {
     float k[TOKENS * KEPT_HEADS * DIM], v[TOKENS * KEPT_HEADS * DIM];
@@ -299,6 +320,7 @@ Test(evict, kernels_over_the_rows_that_are_held_give_the_output_that_is_scored) 
         run(s, e.kind, e.keep);
         evict_positions(&e, &s->text, s->kept, positions);
         Cache *cache = held(s, &table, positions, eviction_kept(&e, TOKENS));
+        expect_bytes(cache, &e, eviction_kept(&e, TOKENS));
         KvSequence view = cache_sequence(cache, 0);
         view.q_tokens = 1;
         view.q_position = view.tokens - 1;

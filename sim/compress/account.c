@@ -14,8 +14,7 @@ enum {
     HALF_BYTES = 2, /* f16 and bf16 */
     POSITION_BYTES = 4,
     SCORE_BYTES = 4,
-    TABLE_BYTES = 4,
-    FP8_MODEL1_BLOCK = 576 /* its blocks are padded to a multiple of it */
+    TABLE_BYTES = 4
 };
 
 static size_t smaller(size_t a, size_t b) {
@@ -40,11 +39,12 @@ size_t codec_value_window(const Codec *codec, size_t tokens) {
     return smaller(tokens - smaller(tokens, codec->sinks), codec->residual);
 }
 
-/* Bytes of the scales beside n values of a row type: of codec.h, or of fp8_model1, which is counted
- * alone. */
+/* Bytes of the scales beside n values of a row type: of codec.h, or of fp8_model1. */
 static size_t row_scale_bytes(const Codec *c, bool latent, size_t n) {
+    enum { MODEL1_PADDED = 8 };
     RowType type;
-    if (!codec_row_type(c, false, &type)) return n / c->group + 1;
+    if (!codec_row_type(c, false, &type))
+        return ceil_div(n / c->group, MODEL1_PADDED) * MODEL1_PADDED;
     const RowFormat format = latent ? row_format_latent(type, n, 0) : row_format(type, n);
     return row_bytes(format) - n * c->bits / 8;
 }
@@ -66,6 +66,12 @@ static size_t scale_bytes(const Codec *c, bool latent, size_t n) {
 
 size_t codec_row_bytes(const Codec *codec, bool latent, size_t values) {
     return values * codec->bits / 8 + scale_bytes(codec, latent, values);
+}
+
+size_t codec_block_bytes(const Codec *codec, size_t bytes) {
+    enum { MODEL1_BLOCK = 576 };
+    const bool padded = strcmp(codec->name, "fp8_model1") == 0;
+    return padded ? ceil_div(bytes, MODEL1_BLOCK) * MODEL1_BLOCK : bytes;
 }
 
 /* A part of the cache: all heads' keys, or values, with the stream of codes that it has. */
@@ -95,8 +101,7 @@ static size_t part_rows(const Codec *c, const Part *p, bool latent, size_t token
 static size_t block_bytes(const Method *m, const Part *parts, bool latent, size_t block_tokens) {
     size_t bytes = 0;
     for (int i = 0; i < 2; i++) bytes += part_rows(&m->codec, &parts[i], latent, block_tokens);
-    const bool padded = strcmp(m->codec.name, "fp8_model1") == 0;
-    return padded ? ceil_div(bytes, FP8_MODEL1_BLOCK) * FP8_MODEL1_BLOCK : bytes;
+    return codec_block_bytes(&m->codec, bytes);
 }
 
 static void find_parts(const Method *m, const CacheShape *s, size_t tokens, Part *parts) {

@@ -9,10 +9,7 @@ enum { HALF = 2 }; /* bytes of an f16 */
 /* ---- which coder ---- */
 
 const char *codec_unheld(const Codec *codec) {
-    RowType type;
     if (codec->kind == CODEC_NOMINAL) return "a count of bits, not a codec";
-    if (codec->kind == CODEC_ROWS && !row_type_parse(codec->name, &type))
-        return "a layout that is counted, not held";
     return NULL;
 }
 
@@ -25,7 +22,12 @@ static Coder coder_of(const Codec *codec, bool by_channel, bool typed, RowFormat
         c.row_bytes = row_bytes(format);
     } else if (by_channel) {
         c.row_bytes = format.coded * codec->bits / 8 + beside;
+        c.group_tokens = codec->group;
         c.group_bytes = 2 * HALF * format.coded;
+    } else if (codec->kind == CODEC_ROWS) { /* fp8_model1 */
+        c.row_bytes = format.coded + beside;
+        c.group_tokens = 1;
+        c.group_bytes = codec_row_bytes(codec, latent, format.coded) - format.coded;
     } else {
         c.row_bytes = codec_row_bytes(codec, latent, format.coded) + beside;
     }
@@ -156,8 +158,8 @@ static void decode_ints(const Coder *c, const Kernels *kernels, const unsigned c
                           x);
 }
 
-void coder_encode_group(const Coder *coder, const Kernels *kernels, const float *x, size_t ld,
-                        unsigned char *rows, unsigned char *scales) {
+static void encode_channels(const Coder *coder, const Kernels *kernels, const float *x, size_t ld,
+                            unsigned char *rows, unsigned char *scales) {
     const size_t n = coder->format.coded, group = coder->codec.group;
     const unsigned bits = coder->codec.bits;
     const float most = (float)((1u << bits) - 1);
@@ -185,9 +187,9 @@ void coder_encode_group(const Coder *coder, const Kernels *kernels, const float 
     }
 }
 
-void coder_decode_group(const Coder *coder, const Kernels *kernels, size_t n,
-                        const unsigned char *rows, const unsigned char *scales, float *x,
-                        size_t ld) {
+static void decode_channels(const Coder *coder, const Kernels *kernels, size_t n,
+                            const unsigned char *rows, const unsigned char *scales, float *x,
+                            size_t ld) {
     const size_t values = coder->format.coded;
     Scales s;
     get_halves(kernels, values, scales, s.step);
@@ -197,6 +199,53 @@ void coder_decode_group(const Coder *coder, const Kernels *kernels, size_t n,
         kernels->decode_steps(values, 1, coder->codec.bits, row, s.step, s.least, x + t * ld);
         get_beside(coder, kernels, row, x + t * ld);
     }
+}
+
+/* ---- fp8_model1 ---- */
+
+enum { E8M0_BIAS = 127, E8M0_NAN = 255, E4M3_MOST = 448 };
+
+/* The e8m0 of n values that share it: the least power of two that is not less than greatest / 448
+ * and 1e-4, as fp8_ds_mla has it. */
+static unsigned char e8m0_of(size_t n, const float *x) {
+    float greatest = 0, finite = 0;
+    for (size_t i = 0; i < n; i++) {
+        greatest = fabsf(x[i]) > greatest ? fabsf(x[i]) : greatest;
+        finite += 0 * x[i];
+    }
+    if (isnan(finite)) return E8M0_NAN;
+    int power;
+    const float fraction = frexpf(fmaxf(greatest / E4M3_MOST, 1e-4f), &power);
+    return (unsigned char)(E8M0_BIAS + power - (fraction == 0.5f));
+}
+
+static float e8m0_value(unsigned char bits) {
+    return bits == E8M0_NAN ? NAN : ldexpf(1, bits - E8M0_BIAS);
+}
+
+static void encode_model1(const Coder *c, const Kernels *kernels, const float *x,
+                          unsigned char *row, unsigned char *scales) {
+    const size_t n = c->format.coded, group = c->codec.group;
+    const RowFormat cast = row_format_latent(ROW_FP8, n, 0);
+    float scaled[CODER_VALUES_MOST];
+    memcpy(scaled, x, n * sizeof *scaled);
+    memset(scales, 0, c->group_bytes);
+    for (size_t g = 0; g < n / group; g++) {
+        scales[g] = e8m0_of(group, x + g * group);
+        kernels->scale(group, 1 / e8m0_value(scales[g]), scaled + g * group);
+    }
+    kernels->encode[ROW_FP8](&cast, scaled, row);
+    put_beside(c, kernels, x, row);
+}
+
+static void decode_model1(const Coder *c, const Kernels *kernels, const unsigned char *row,
+                          const unsigned char *scales, float *x) {
+    const size_t n = c->format.coded, group = c->codec.group;
+    const RowFormat cast = row_format_latent(ROW_FP8, n, 0);
+    kernels->decode[ROW_FP8](&cast, n, row, x);
+    for (size_t g = 0; g < n / group; g++)
+        kernels->scale(group, e8m0_value(scales[g]), x + g * group);
+    get_beside(c, kernels, row, x);
 }
 
 /* ---- turboquant ---- */
@@ -225,7 +274,24 @@ static void decode_turboquant(const Coder *c, const Kernels *kernels, const unsi
     kernels->decode_table(c->format.coded, c->codec.bits, row + HALF, c->unit, norm, x);
 }
 
-/* ---- a row by token ---- */
+/* ---- any row ---- */
+
+void coder_encode_group(const Coder *coder, const Kernels *kernels, const float *x, size_t ld,
+                        unsigned char *rows, unsigned char *scales) {
+    if (coder->by_channel)
+        encode_channels(coder, kernels, x, ld, rows, scales);
+    else
+        encode_model1(coder, kernels, x, rows, scales);
+}
+
+void coder_decode_group(const Coder *coder, const Kernels *kernels, size_t n,
+                        const unsigned char *rows, const unsigned char *scales, float *x,
+                        size_t ld) {
+    if (coder->by_channel)
+        decode_channels(coder, kernels, n, rows, scales, x, ld);
+    else
+        decode_model1(coder, kernels, rows, scales, x);
+}
 
 void coder_encode(const Coder *coder, const Kernels *kernels, const float *x, unsigned char *row) {
     if (coder->typed) {

@@ -6,6 +6,7 @@
  *   intB by channel   | codes of a token's channels |   and for each group of tokens
  *                     | steps f16, a channel each | least values f16 |
  *   turboquant        | norm f16 | codes |
+ *   fp8_model1        | e4m3 | rotated key bf16 |   and for each token | scales e8m0, padded to 8 |
  *
  * with the rotated key of a latent in bf16 behind the codes of its token. Codes are packed as
  * Kernels.pack_codes does.
@@ -26,12 +27,13 @@ enum { CODER_VALUES_MOST = 8192 }; /* of a row that is not of a row type */
 typedef struct {
     Codec codec;
     bool by_channel;
-    bool typed;         /* rows are of a row type */
-    RowFormat format;   /* its format; else only n and coded: values, and those in codes */
-    size_t row_bytes;   /* of a token: codes, by token also scales, what is beside them */
-    size_t group_bytes; /* by channel: steps and least values of a group; else 0 */
-    Codebook codebook;  /* of turboquant, */
-    float unit[16];     /*   its values for a row of norm 1 */
+    bool typed;          /* rows are of a row type */
+    RowFormat format;    /* its format; else only n and coded: values, and those in codes */
+    size_t row_bytes;    /* of a token: codes, what is beside them, scales that are not apart */
+    size_t group_tokens; /* whose scales lie apart from their rows, together; 0: in the rows */
+    size_t group_bytes;  /* of these scales */
+    Codebook codebook;   /* of turboquant, */
+    float unit[16];      /*   its values for a row of norm 1 */
 } Coder;
 
 /* NULL where a codec can be held, else why not. */
@@ -42,11 +44,11 @@ const char *codec_unheld(const Codec *codec);
 Coder coder_of_keys(const Codec *codec, const CacheShape *shape);
 Coder coder_of_values(const Codec *codec, const CacheShape *shape);
 
-/* By token: one row of format.n values, and back. */
+/* Scales in the row: one row of format.n values, and back. */
 void coder_encode(const Coder *coder, const Kernels *kernels, const float *x, unsigned char *row);
 void coder_decode(const Coder *coder, const Kernels *kernels, const unsigned char *row, float *x);
 
-/* By channel: codec.group tokens x [group, ld] to rows, row_bytes apart, and their scales. */
+/* Scales apart: group_tokens tokens x [group_tokens, ld] to rows, row_bytes apart, and scales. */
 void coder_encode_group(const Coder *coder, const Kernels *kernels, const float *x, size_t ld,
                         unsigned char *rows, unsigned char *scales);
 /* n rows of one group, back to x [n, ld]. */

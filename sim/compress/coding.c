@@ -18,7 +18,7 @@ static size_t larger(size_t a, size_t b) {
 /* ---- the plan ---- */
 
 static size_t part_rows_bytes(const Coding *c, const CodingPart *p) {
-    const size_t group = p->coder.by_channel ? p->coder.codec.group : c->block_tokens;
+    const size_t group = p->coder.group_tokens ? p->coder.group_tokens : c->block_tokens;
     return c->block_tokens * p->coder.row_bytes + c->block_tokens / group * p->coder.group_bytes;
 }
 
@@ -65,6 +65,7 @@ Status coding_new(Coding **coding, const Codec *codec, const CacheShape *shape, 
     }
     const bool typed = c->key.coder.typed && (shape->shared || c->value.coder.typed);
     if (!typed || c->sinks || c->window) c->kv.decode = decode_tile;
+    c->block_bytes = codec_block_bytes(codec, c->block_bytes);
     c->kv.token_bytes = (double)c->block_bytes / (double)block_tokens;
     const Status status = new_rotations(c, codec, err);
     if (status == OK)
@@ -172,7 +173,7 @@ static unsigned char *row_of(const Place *p, size_t token) {
 }
 
 static unsigned char *scales_of(const Place *p, size_t token) {
-    const size_t group = token % p->coding->block_tokens / p->part->coder.codec.group;
+    const size_t group = token % p->coding->block_tokens / p->part->coder.group_tokens;
     return head_of(p, token) + p->part->scales + group * p->part->coder.group_bytes;
 }
 
@@ -198,14 +199,14 @@ static void get_exact(const Place *p, size_t token, float *x) {
 /* n tokens of the stream from `token` on, all in one block. */
 static void get_coded(const Place *p, size_t token, size_t n, float *x, size_t ld) {
     const Coder *coder = &p->part->coder;
-    if (!coder->by_channel) {
+    if (!coder->group_tokens) {
         const unsigned char *row = row_of(p, token);
         for (size_t i = 0; i < n; i++)
             coder_decode(coder, p->kernels, row + i * coder->row_bytes, x + i * ld);
         return;
     }
     for (size_t done = 0, run; done < n; done += run) {
-        const size_t at = token + done, group = coder->codec.group;
+        const size_t at = token + done, group = coder->group_tokens;
         run = smaller(n - done, group - at % group);
         coder_decode_group(coder, p->kernels, run, row_of(p, at), scales_of(p, at), x + done * ld,
                            ld);
@@ -265,6 +266,16 @@ void coding_read(const Coding *coding, const Kernels *kernels, const KvSequence 
 
 /* ---- coding ---- */
 
+/* Codes the next token of the stream, which shares no scale with others. */
+static void put_coded(const Place *p, size_t token, const float *x) {
+    const Coder *coder = &p->part->coder;
+    if (coder->group_tokens)
+        coder_encode_group(coder, p->kernels, x, coder->format.n, row_of(p, token),
+                           scales_of(p, token));
+    else
+        coder_encode(coder, p->kernels, x, row_of(p, token));
+}
+
 /* The oldest of the window leave it. rows: room for a windowful by channel, else for one row. */
 static void flush(Place *p, float *rows) {
     const Coding *c = p->coding;
@@ -272,7 +283,7 @@ static void flush(Place *p, float *rows) {
     const size_t n = coder->format.n, group = coder->codec.group;
     if (!coder->by_channel) {
         get_exact(p, c->sinks + p->coded, rows);
-        coder_encode(coder, p->kernels, rows, row_of(p, p->coded));
+        put_coded(p, p->coded, rows);
         p->coded++;
         return;
     }
@@ -292,7 +303,7 @@ static void take_row(Place *p, size_t token, const float *x, float *rows) {
         if (token - c->sinks - p->coded == c->window) flush(p, rows);
         put_exact(p, token, x);
     } else {
-        coder_encode(&p->part->coder, p->kernels, x, row_of(p, token - c->sinks));
+        put_coded(p, token - c->sinks, x);
     }
 }
 
@@ -369,7 +380,7 @@ void coding_truncate(const Coding *coding, const Kernels *kernels, const KvSeque
 
 static void add_payload(const Coding *c, const CodingPart *p, size_t coded, size_t tokens,
                         size_t *coded_bytes, size_t *exact_bytes) {
-    const size_t group = p->coder.by_channel ? p->coder.codec.group : 1;
+    const size_t group = p->coder.group_tokens ? p->coder.group_tokens : 1;
     *coded_bytes +=
         c->shape.kv_heads * (coded * p->coder.row_bytes + coded / group * p->coder.group_bytes);
     *exact_bytes += c->shape.kv_heads * (tokens - coded) * p->coder.format.n * HALF;

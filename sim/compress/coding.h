@@ -4,7 +4,7 @@
  * A block of P tokens, and beside the blocks of each sequence its exact rows:
  *
  *   | K of head 0 .. G-1 | V of head 0 .. G-1 |                 V not where it lies in the key row
- *   of each:  | P rows of codes | P / group times scales |      scales by channel alone
+ *   of each:  | P rows of codes | P / group times scales |      scales by channel, and fp8_model1's
  *   exact:    of each head | first tokens | window, a ring |    K, then V, in f16
  *
  * The first `sinks` tokens stay exact. The others pass the window, where there is one, and leave it

@@ -16,8 +16,9 @@
  *   int4                       as int4-g32
  *   q8_0 q4_0 mxfp4 nvfp4      blocks of 32, 32, 32 and 64 values
  *   fp8_ds_mla                 a latent: e4m3, a scale (fp32) every 128; bf16 rotated key
- *   fp8_model1                 a latent: e4m3, a scale (e8m0) every 64, padded to 8; bf16 rotated
- * key intB                       B = 2, 3, 4, 8; least and step (fp16) a group    g32, by token
+ *   fp8_model1                 a latent: e4m3, bf16 rotated key; behind a block's tokens their
+ *                              scales (e8m0) every 64, padded to 8
+ *   intB                       B = 2, 3, 4, 8; least and step (fp16) a group    g32, by token
  *   kivi-B                     B = 2, 4; keys by channel, values by token       g32, r128
  *   turboquant-B               B = 1 to 4; norm (fp16), rotated, Lloyd-Max codebook
  *   nominal-B                  B bits a value and nothing else: can be counted, not held
@@ -117,6 +118,9 @@ bool codec_row_type(const Codec *codec, bool by_channel, RowType *out);
 /* Bytes of `values` values of one row, codes and scales: what a token adds, where groups run over
  * channels. */
 size_t codec_row_bytes(const Codec *codec, bool latent, size_t values);
+
+/* Bytes of a block that holds so many: those of fp8_model1 are padded to a multiple of 576. */
+size_t codec_block_bytes(const Codec *codec, size_t bytes);
 
 /* Kept tokens of `visible` under an eviction: all, or at least one. */
 size_t eviction_kept(const Eviction *eviction, size_t visible);

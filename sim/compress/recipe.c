@@ -53,7 +53,9 @@ static Status unknown_option(const Reader *r, size_t count, const char *const *o
     for (size_t i = 0, used = 0; i < count && used < sizeof allowed; i++)
         used += (size_t)snprintf(allowed + used, sizeof allowed - used, "%s-%s", i ? ", " : "",
                                  options[i]);
-    const char *nearest = *r->at == '-' ? names_nearest(r->at + 1, options, count) : NULL;
+    char word[RECIPE_NAME] = "";
+    if (*r->at == '-') snprintf(word, sizeof word, "%.*s", (int)strcspn(r->at + 1, "-"), r->at + 1);
+    const char *nearest = *word ? names_nearest(word, options, count) : NULL;
     return fail(err, ERR_INPUT, "%.64s: %.48s: no such option; allowed: %s%s%s%s", r->name, r->at,
                 count ? allowed : "none", nearest ? "; did you mean -" : "", nearest ? nearest : "",
                 nearest ? "?" : "");
