@@ -75,6 +75,11 @@ Test(hardware, a_file_that_is_wrong_says_where) {
         { "name: X\nmemory: 80GB\n", "sources.memory must be given" },
         { "name: X\nmemory: 80GB\nlink: 3GB\nsources: { memory: u, link: u }\n",
           "x.yaml:3:7: link" },
+        { "name: X\nmemory: 80GB\nnetwork: 3GB/s\nsources: { memory: u }\n",
+          "sources.network must be given" },
+        { "name: X\nmemory: 80GB\nlink_devices: 8\nsources: { memory: u }\n",
+          "link must be given" },
+        { "name: X\nmemory: 80GB\nlink: 3GB/s\nlink_devices: 1\n", "x.yaml:4:15: link_devices: 1" },
         { "name: X\nmemory: [80GB]\n", "must be a single value" },
         { "name: X\nmemory: 80GB\nsources: u\n", "sources: no such key" },
         { "- 1\n", "must be a mapping" },
@@ -90,6 +95,17 @@ Test(hardware, a_file_that_is_wrong_says_where) {
     }
     Error err;
     cr_expect_eq(parse("name: X\nmemory: 80GB\nsources: { memory: u }\n", &err), OK);
+}
+
+Test(hardware, a_link_joins_so_many_devices_and_a_network_those_beyond) {
+    const char text[] = "name: X\nmemory: 80GB\nlink: 450GB/s\nlink_devices: 8\nnetwork: 50GB/s\n"
+                        "sources: { memory: u, link: u, network: u }\n";
+    Hardware h;
+    Error err;
+    cr_assert_eq(hardware_parse_file(&h, "x.yaml", text, strlen(text), &err), OK, "%s", err.text);
+    cr_expect_eq(h.link_devices, 8);
+    cr_expect_eq(h.link_bytes_s, 450e9);
+    cr_expect_eq(h.network_bytes_s, 50e9);
 }
 
 Test(hardware, every_engine_that_ships_reads_and_names_its_version) {

@@ -51,11 +51,18 @@ static const RecordRow rows[] = {
     PEAK("int8", RATE_INT8),
     PEAK("fp4", RATE_FP4),
     { .key = "link", .type = RECORD_RATE, AT(link_bytes_s), .unit = "B/s" },
+    { .key = "link_devices",
+      .type = RECORD_COUNT,
+      AT(link_devices),
+      .least = 2,
+      .most = DEVICES_MOST },
+    { .key = "network", .type = RECORD_RATE, AT(network_bytes_s), .unit = "B/s" },
     SOURCE("memory", FIGURE_MEMORY),
     SOURCE("usable_memory", FIGURE_USABLE),
     SOURCE("memory_bandwidth", FIGURE_BANDWIDTH),
     SOURCE("peaks", FIGURE_PEAKS),
     SOURCE("link", FIGURE_LINK),
+    SOURCE("network", FIGURE_NETWORK),
     EFFICIENCY("attention_memory", SHARE_ATTENTION_MEMORY),
     EFFICIENCY("attention_compute", SHARE_ATTENTION_COMPUTE),
     EFFICIENCY("product_memory", SHARE_PRODUCT_MEMORY),
@@ -81,11 +88,15 @@ static Status check(Hardware *h, const char *path, Error *err) {
                            [FIGURE_USABLE] = { "usable_memory", h->usable_bytes > 0 },
                            [FIGURE_BANDWIDTH] = { "memory_bandwidth", h->bandwidth_bytes_s > 0 },
                            [FIGURE_PEAKS] = { "peaks", peaks > 0 },
-                           [FIGURE_LINK] = { "link", h->link_bytes_s > 0 } };
+                           [FIGURE_LINK] = { "link", h->link_bytes_s > 0 },
+                           [FIGURE_NETWORK] = { "network", h->network_bytes_s > 0 } };
     for (int f = 0; f < FIGURES; f++)
         if (figures[f].given && !h->source[f][0])
             return fail_at(err, path, 0, 0, "sources.%s must be given where %s is", figures[f].name,
                            figures[f].name);
+    if (h->link_devices && h->link_bytes_s <= 0)
+        return fail_at(err, path, 0, 0, "link_devices: %zu: link must be given where it is",
+                       h->link_devices);
     for (int s = 0; s < SHARES; s++)
         if (h->efficiency[s].low > h->efficiency[s].high)
             return fail_at(err, path, 0, 0, "an efficiency's low is above its high: %g, %g",

@@ -34,6 +34,7 @@ typedef enum {
     FIGURE_BANDWIDTH,
     FIGURE_PEAKS,
     FIGURE_LINK,
+    FIGURE_NETWORK,
     FIGURES
 } Figure;
 
@@ -44,7 +45,9 @@ typedef struct {
     uint64_t usable_bytes;    /* as its driver reports it; memory_bytes where unknown */
     double bandwidth_bytes_s; /* of memory */
     double flops[RATES];      /* dense, a second */
-    double link_bytes_s;      /* to the other devices of a node, one direction */
+    double link_bytes_s;      /* to the other devices that it links, one direction */
+    size_t link_devices;      /* that the link joins, this one among them; 0 unknown */
+    double network_bytes_s;   /* of one device to those beyond them, one direction; 0 unknown */
     char source[FIGURES][200];
     Efficiency efficiency[SHARES];
 } Hardware;
