@@ -3,8 +3,9 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "database.h"
+#include "buffer.h"
 #include "store_merge.h"
+#include "store_read.h"
 #include "study_runs.h"
 
 TestSuite(jobs, .init = make_folder, .fini = remove_folder);
@@ -86,15 +87,15 @@ static void expect_refused(size_t count, const char *const *names, const char *m
 
 /* Changes a fact of a stored run. */
 static void set_fact(const char *name, const char *fact, const char *value) {
-    char path[128];
-    Database db;
+    char path[128], *study = NULL;
+    Store *store = NULL;
     Error err;
-    const char *const texts[] = { value, fact };
-    snprintf(path, sizeof path, "%s/%s/results.sqlite", folder, name);
-    cr_assert_eq(database_open(&db, path, false, &err), OK, "%s", err.text);
-    cr_assert_eq(
-        database_run_texts(&db, "UPDATE fact SET value = ? WHERE name = ?", 2, texts, &err), OK);
-    database_close(&db);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    cr_assert_eq(store_read_study(path, &study, &err), OK, "%s", err.text);
+    cr_assert_eq(store_open(&store, path, study, true, &err), OK, "%s", err.text);
+    cr_assert_eq(store_set(store, fact, value, &err), OK, "%s", err.text);
+    store_close(store);
+    buffer_free(study);
 }
 
 Test(jobs, what_does_not_belong_together_is_not_merged) {
