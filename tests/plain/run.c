@@ -9,12 +9,25 @@
 enum { PASSED = 0, FAILED = 1, SKIPPED = 77 };
 
 static PlainTest *first;
+static PlainSuite *suites;
 static int verdict = PASSED; /* of this process's test */
 
 void plain_add(PlainTest *test) {
     PlainTest **last = &first;
     while (*last) last = &(*last)->next;
     *last = test;
+}
+
+void plain_add_suite(PlainSuite *suite) {
+    suite->next = suites;
+    suites = suite;
+}
+
+static const PlainSuite *find_suite(const char *name) {
+    static const PlainSuite none = { .name = "" };
+    for (const PlainSuite *suite = suites; suite; suite = suite->next)
+        if (strcmp(suite->name, name) == 0) return suite;
+    return &none;
 }
 
 void plain_check(const char *file, int line, bool fatal, const char *text, int holds, ...) {
@@ -38,18 +51,27 @@ void plain_skip(const char *format, ...) {
     _exit(SKIPPED);
 }
 
+/* A test in this process, with what its suite does around it. */
+static void run_here(const PlainTest *test, size_t index) {
+    const PlainSuite *suite = find_suite(test->suite);
+    if (suite->timeout > 0) alarm((unsigned)suite->timeout);
+    if (suite->init) suite->init();
+    if (test->params) {
+        const struct criterion_test_params params = test->params();
+        test->run_with((char *)params.params + index * params.size);
+    } else {
+        test->run();
+    }
+    if (suite->fini) suite->fini();
+}
+
 /* One test with its parameter number `index`, or none. */
 static int run_apart(const PlainTest *test, size_t index) {
     fflush(NULL);
     const pid_t child = fork();
     if (child < 0) return FAILED;
     if (child == 0) {
-        if (test->params) {
-            const struct criterion_test_params params = test->params();
-            test->run_with((char *)params.params + index * params.size);
-        } else {
-            test->run();
-        }
+        run_here(test, index);
         _exit(verdict);
     }
     int status;

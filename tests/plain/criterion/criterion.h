@@ -1,6 +1,7 @@
-/* criterion.h -- the part of Criterion's interface that the tests of kernels/ use, for machines
- * that have no Criterion: those programs are cross-compiled for. The same test files are built over
- * either. Tests are run by run.c, each in a process of its own. */
+/* criterion.h -- the part of Criterion's interface that tests of kernels/ and of threads use, where
+ * there is no Criterion: on machines that programs are cross-compiled for, and under the thread
+ * sanitizer, which wants the memory that Criterion puts its own into. The same test files are built
+ * over either. Tests are run by run.c, each in a process of its own. */
 #ifndef KVLAB_PLAIN_CRITERION_H
 #define KVLAB_PLAIN_CRITERION_H
 
@@ -25,8 +26,18 @@ typedef struct PlainTest {
     struct PlainTest *next;
 } PlainTest;
 
-/* Adds a test to those that main runs. */
+/* What is done around each test of a suite; timeout in seconds, 0: none. */
+typedef struct PlainSuite {
+    const char *name;
+    void (*init)(void);
+    void (*fini)(void);
+    double timeout;
+    struct PlainSuite *next;
+} PlainSuite;
+
+/* Adds a test, or a suite, to those that main knows. */
 void plain_add(PlainTest *test);
+void plain_add_suite(PlainSuite *suite);
 
 /* What a check found: prints it where it is false, with the caller's format (or NULL) and what
  * belongs to it; `fatal` ends the test. */
@@ -42,6 +53,12 @@ _Noreturn void plain_skip(const char *format, ...);
     __attribute__((constructor)) static void s##_##n##_add(void) {                                 \
         static PlainTest test = { .suite = #s, .name = #n, __VA_ARGS__ };                          \
         plain_add(&test);                                                                          \
+    }
+
+#define TestSuite(s, ...)                                                                          \
+    __attribute__((constructor)) static void s##_suite_add(void) {                                 \
+        static PlainSuite suite = { .name = #s, __VA_ARGS__ };                                     \
+        plain_add_suite(&suite);                                                                   \
     }
 
 #define Test(s, n)                                                                                 \
@@ -62,12 +79,19 @@ _Noreturn void plain_skip(const char *format, ...);
 #define cr_assert_leq(a, ...) PLAIN_COMPARE(a, <=, __VA_ARGS__)
 #define cr_assert_geq(a, ...) PLAIN_COMPARE(a, >=, __VA_ARGS__)
 #define cr_assert_gt(a, ...)  PLAIN_COMPARE(a, >, __VA_ARGS__)
+#define cr_assert_lt(a, ...)  PLAIN_COMPARE(a, <, __VA_ARGS__)
+#define cr_assert_not(...)                                                                         \
+    PLAIN_CHECK(true, "not " #__VA_ARGS__, !(PLAIN_FIRST(__VA_ARGS__)), __VA_ARGS__)
+#define cr_assert_fail(...) plain_check(__FILE__, __LINE__, true, "", 0, __VA_ARGS__, NULL)
 #define cr_assert_null(...)                                                                        \
     PLAIN_CHECK(true, #__VA_ARGS__ " is NULL", PLAIN_FIRST(__VA_ARGS__) == NULL, __VA_ARGS__)
 #define cr_assert_not_null(...)                                                                    \
     PLAIN_CHECK(true, #__VA_ARGS__ " is not NULL", PLAIN_FIRST(__VA_ARGS__) != NULL, __VA_ARGS__)
 #define cr_assert_str_eq(a, ...)                                                                   \
     PLAIN_CHECK(true, #a " is " #__VA_ARGS__, strcmp(a, PLAIN_FIRST(__VA_ARGS__)) == 0, __VA_ARGS__)
+#define cr_assert_str_neq(a, ...)                                                                  \
+    PLAIN_CHECK(true, #a " is not " #__VA_ARGS__, strcmp(a, PLAIN_FIRST(__VA_ARGS__)) != 0,        \
+                __VA_ARGS__)
 #define cr_assert_arr_eq(a, b, ...)                                                                \
     PLAIN_CHECK(true, #a " holds " #b, memcmp(a, b, PLAIN_FIRST(__VA_ARGS__)) == 0, __VA_ARGS__)
 #define cr_assert_float_eq(a, b, ...)                                                              \
