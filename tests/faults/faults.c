@@ -47,6 +47,8 @@ static void become(const Trial *t) {
         setenv("LD_PRELOAD", FAULT_PRELOAD, 1);
         setenv("FAULT_REPORT", path_of("injected"), 1);
     }
+    setenv("PATH", "/nowhere",
+           1); /* figures are drawn by another program, which nothing is done to */
     set_number("FAULT_ALLOCATION", t->allocation);
     set_number("FAULT_WRITE", t->write);
     set_number("FAULT_ONCE", t->once);

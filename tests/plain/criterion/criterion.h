@@ -72,8 +72,8 @@ _Noreturn void plain_skip(const char *format, ...);
     PLAIN_CHECK(true, #a " " #operator" " #__VA_ARGS__, (a) operator(PLAIN_FIRST(__VA_ARGS__)),    \
                 __VA_ARGS__)
 
-#define cr_assert(...)        PLAIN_CHECK(true, #__VA_ARGS__, PLAIN_FIRST(__VA_ARGS__), __VA_ARGS__)
-#define cr_expect(...)        PLAIN_CHECK(false, #__VA_ARGS__, PLAIN_FIRST(__VA_ARGS__), __VA_ARGS__)
+#define cr_assert(...)        PLAIN_CHECK(true, #__VA_ARGS__, !!(PLAIN_FIRST(__VA_ARGS__)), __VA_ARGS__)
+#define cr_expect(...)        PLAIN_CHECK(false, #__VA_ARGS__, !!(PLAIN_FIRST(__VA_ARGS__)), __VA_ARGS__)
 #define cr_assert_eq(a, ...)  PLAIN_COMPARE(a, ==, __VA_ARGS__)
 #define cr_assert_neq(a, ...) PLAIN_COMPARE(a, !=, __VA_ARGS__)
 #define cr_assert_leq(a, ...) PLAIN_COMPARE(a, <=, __VA_ARGS__)
