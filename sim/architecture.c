@@ -1,6 +1,7 @@
 /* architecture.c -- names and closed forms of a whole model; see architecture.h. */
 #include "architecture.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,6 +36,14 @@ void architecture_count_totals(Architecture *model) {
                                part[PART_SHARED_EXPERTS] + part[PART_EXPERTS] * taken +
                                part[PART_ROUTER] + part[PART_NORMS] +
                                (double)model->vocabulary * (double)model->hidden;
+}
+
+void architecture_note(Architecture *model, const char *format, ...) {
+    if (model->notes == ARCHITECTURE_NOTES_MOST) return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(model->note[model->notes++], ARCHITECTURE_NOTE_SIZE, format, args);
+    va_end(args);
 }
 
 double architecture_part_bytes(const Architecture *model, WeightPart part) {

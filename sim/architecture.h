@@ -13,6 +13,7 @@
 #include "error.h"
 
 enum { ARCHITECTURE_LAYERS_MOST = 1024, CACHE_KINDS_MOST = 16, NO_CACHE = 255 };
+enum { ARCHITECTURE_NOTES_MOST = 6, ARCHITECTURE_NOTE_SIZE = 320 };
 
 typedef enum {
     KEEPS_HEADS,  /* a key row and a value row for each of kv_heads */
@@ -95,6 +96,9 @@ typedef struct {
     double weight_bits[WEIGHT_PARTS];
     bool weights_exact;     /* sizes are those of stored tensors, not of the shapes in a file */
     char weight_format[48]; /* for people: "fp8 e4m3, 128x128 blocks", "bf16", "mxfp4" */
+    /* What whoever uses this should know of how it was read, a sentence each. */
+    size_t notes;
+    char note[ARCHITECTURE_NOTES_MOST][ARCHITECTURE_NOTE_SIZE];
 } Architecture;
 
 /* Reads the architecture a name stands for: a model under configs/models/, a config.json, a folder
@@ -112,6 +116,10 @@ size_t cache_kind_row_elements(const CacheKind *kind);
  * one that a token has; nothing for states and images, and for windows and chunks, which are full
  * by then. */
 double cache_kind_growth(const CacheKind *kind);
+
+/* Adds a note; beyond the last that there is room for, none. */
+void architecture_note(Architecture *model, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* What `attention` says, written for people. */
 void architecture_label(const Architecture *model, char *label, size_t size);

@@ -45,7 +45,7 @@ Status audit_read_keys(StatedKeys *keys, const char *name, const Architecture *m
     const char *ending = strrchr(path, '.');
     if (ending && strcmp(ending, ".json") == 0) {
         Json *json;
-        TRY(json_read_python(&json, path, err));
+        TRY(json_read_python(&json, NULL, path, err));
         take_keys(&k, json);
         json_free(json);
     }

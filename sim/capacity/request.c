@@ -139,6 +139,7 @@ void request_note(Request *r, const Plan *plan, const RequestText *text) {
     if (r->model.longest_tokens && r->input.context_tokens > r->model.longest_tokens)
         note(r, "the model's own limit is %zu tokens", r->model.longest_tokens);
     note_kinds(r);
+    for (size_t i = 0; i < r->model.notes; i++) note(r, "%s", r->model.note[i]);
     if (r->input.hardware && plan->weight_bytes <= 0)
         note(r, "the weights of this model are not known: their memory is counted as cache");
     if (r->model.draft_layers && !r->input.draft)

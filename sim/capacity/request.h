@@ -5,7 +5,7 @@
 
 #include "plan.h"
 
-enum { NOTES_MOST = 12, NOTE_SIZE = 160 };
+enum { NOTES_MOST = 18, NOTE_SIZE = ARCHITECTURE_NOTE_SIZE };
 
 /* What was given, NULL where it was not. */
 typedef struct {

@@ -66,6 +66,17 @@ static const char *const fields[][2] = {
     { "attention.relative_buckets_count", NULL },
     { "attn_logit_softcapping", NULL },
     { "tensor_data_layout", NULL },
+    { "logit_scale", NULL },
+    { "final_logit_softcapping", NULL },
+    { "router_logit_softcapping", NULL },
+    { "embedding_scale", NULL },
+    { "residual_scale", NULL },
+    { "use_parallel_residual", NULL },
+    { "pooling_type", NULL },
+    { "swin_norm", NULL },
+    { "decoder_start_token_id", NULL },
+    { "n_deepstack_layers", NULL },
+    { "moe_every_n_layers", NULL },
 };
 
 typedef struct {

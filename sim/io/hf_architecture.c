@@ -2,6 +2,7 @@
  *
  *   text model -> sizes -> role of each layer -> kinds of cache -> nothing left over -> weights */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "hf_config.h"
@@ -84,11 +85,22 @@ static Status read_reading(Reading *r, Architecture *a, Error *err) {
     return hf_quantization(r, a, err);
 }
 
-Status hf_architecture_parse(Architecture *out, const Json *json, const char *file,
-                             const char *name, Error *err) {
+static void note_reading(const Reading *r, const Unread *unread, Architecture *a) {
+    const char *type = json_text(fields_get(&r->text, "model_type"));
+    if (type && !hf_code_known(type))
+        architecture_note(
+            a, "model_type %.64s is new to kvlab: layers are told by the fields alone", type);
+    if (unread->count)
+        architecture_note(a, "not understood, taken as without effect on the cache: %s",
+                          unread->keys);
+}
+
+static Status parse(Architecture *out, const Json *json, const char *file, const char *text,
+                    const char *name, Error *err) {
     if (!json_is_object(json)) return fail_at(err, file, 0, 0, "not a JSON object");
     Asked asked = { 0 }, asked_of_text = { 0 };
-    Reading reading = { .name = name, .document = { json, file, "", &asked } };
+    Unread unread = { .count = 0 };
+    Reading reading = { .name = name, .document = { json, file, "", &asked, text } };
     Architecture a;
     memset(&a, 0, sizeof a);
     TRY(hf_text_model(&reading.text, &reading.document, err));
@@ -98,19 +110,27 @@ Status hf_architecture_parse(Architecture *out, const Json *json, const char *fi
     /* What is read where it is nested may be repeated outside; there it says nothing. */
     for (size_t i = 0; i < asked_of_text.count; i++) {
         const char *const key[] = { asked_of_text.keys[i], NULL };
-        fields_ignore(&reading.document, key);
+        if (asked_of_text.found[i]) fields_ignore(&reading.document, key);
     }
-    TRY(fields_refuse_leftovers(&reading.document, err));
-    if (nested) TRY(fields_refuse_leftovers(&reading.text, err));
+    TRY(fields_refuse_leftovers(&reading.document, &unread, err));
+    if (nested) TRY(fields_refuse_leftovers(&reading.text, &unread, err));
+    note_reading(&reading, &unread, &a);
     architecture_label(&a, a.attention, sizeof a.attention);
     *out = a;
     return OK;
 }
 
+Status hf_architecture_parse(Architecture *out, const Json *json, const char *file,
+                             const char *name, Error *err) {
+    return parse(out, json, file, NULL, name, err);
+}
+
 Status hf_architecture_read(Architecture *out, const char *path, const char *name, Error *err) {
     Json *json = NULL;
-    TRY(json_read_python(&json, path, err));
-    const Status status = hf_architecture_parse(out, json, path, name, err);
+    char *text = NULL;
+    TRY(json_read_python(&json, &text, path, err));
+    const Status status = parse(out, json, path, text, name, err);
     json_free(json);
+    free(text);
     return status;
 }

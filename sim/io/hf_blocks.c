@@ -14,7 +14,7 @@ static const char key[] = "block_configs";
 static Status half_of(const Fields *fields, size_t layer, const char *half, Fields *out,
                       Error *err) {
     const Json *block = json_at(fields_get(fields, key), layer);
-    *out = (Fields){ json_get(block, half), fields->file, "block_configs.*.", NULL };
+    *out = (Fields){ json_get(block, half), fields->file, "block_configs.*.", NULL, fields->text };
     return json_is_object(out->object)
                ? OK
                : fields_fail(fields, key, err, "layer %zu has no %s", layer, half);
@@ -44,7 +44,7 @@ Status hf_block_roles(const Reading *r, const char *name, uint8_t *role, Error *
         half.asked = &asked;
         fields_ignore(&half, known);
         TRY(is_kept(&half, &kept, &linear, err));
-        TRY(fields_refuse_leftovers(&half, err));
+        TRY(fields_refuse_leftovers(&half, NULL, err));
         role[i] = kept ? ROLE_FULL : ROLE_NONE;
     }
     return OK;

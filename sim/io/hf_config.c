@@ -7,6 +7,7 @@
 #include "hf_config.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "hf_reading.h"
 
@@ -72,12 +73,11 @@ static Status require_plain(const Architecture *a, const char *file, Error *err)
                    rule, what);
 }
 
-Status hf_config_parse(Model *model, const Json *json, const char *file, const char *name,
-                       Error *err) {
-    Architecture architecture;
-    TRY(hf_architecture_parse(&architecture, json, file, name, err));
-    TRY(require_plain(&architecture, file, err));
-    const Fields document = { json, file, "", NULL };
+/* `architecture` is that of the document; `text` may be NULL. */
+static Status parse(Model *model, const Json *json, const char *file, const char *text,
+                    const Architecture *architecture, Error *err) {
+    TRY(require_plain(architecture, file, err));
+    const Fields document = { json, file, "", NULL, text };
     Fields fields = document;
     Model m = { 0 };
     TRY(hf_text_model(&fields, &document, err));
@@ -88,15 +88,26 @@ Status hf_config_parse(Model *model, const Json *json, const char *file, const c
     m.rope_dim = m.rope.dim;
     TRY(read_latent_norm(&fields, &m, err));
     TRY(read_biases_and_norms(&fields, &m, err));
-    snprintf(m.name, sizeof m.name, "%s", name);
+    snprintf(m.name, sizeof m.name, "%.*s", (int)sizeof m.name - 1, architecture->name);
     *model = m;
     return OK;
 }
 
+Status hf_config_parse(Model *model, const Json *json, const char *file, const char *name,
+                       Error *err) {
+    Architecture architecture;
+    TRY(hf_architecture_parse(&architecture, json, file, name, err));
+    return parse(model, json, file, NULL, &architecture, err);
+}
+
 Status hf_config_read(Model *model, const char *path, const char *name, Error *err) {
     Json *json = NULL;
-    TRY(json_read_python(&json, path, err));
-    const Status status = hf_config_parse(model, json, path, name, err);
+    char *text = NULL;
+    Architecture architecture;
+    TRY(hf_architecture_read(&architecture, path, name, err));
+    TRY(json_read_python(&json, &text, path, err));
+    const Status status = parse(model, json, path, text, &architecture, err);
     json_free(json);
+    free(text);
     return status;
 }

@@ -8,7 +8,7 @@
 
 #include "names.h"
 
-enum { KEYS_MOST = 256 };
+enum { KEYS_MOST = 256, VALUE_ROOM = 64 };
 
 Status fields_fail(const Fields *fields, const char *key, Error *err, const char *format, ...) {
     char text[512];
@@ -16,26 +16,34 @@ Status fields_fail(const Fields *fields, const char *key, Error *err, const char
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    return fail_at(err, fields->file, 0, 0, "%s%s: %s", fields->prefix, key, text);
+    JsonPlace place = { 0 };
+    if (fields->text) place = json_find_key(fields->text, fields->prefix, key);
+    return fail_at(err, fields->file, place.line, place.column, "%s%s: %s", fields->prefix, key,
+                   text);
 }
 
-static void ask(const Fields *fields, const char *key) {
+static void ask(const Fields *fields, const char *key, bool found) {
     Asked *asked = fields->asked;
     if (!asked) return;
-    for (size_t i = 0; i < asked->count; i++)
-        if (strcmp(asked->keys[i], key) == 0) return;
-    if (asked->count < ASKED_MOST) asked->keys[asked->count++] = key;
+    size_t i = 0;
+    while (i < asked->count && strcmp(asked->keys[i], key) != 0) i++;
+    if (i == ASKED_MOST) return;
+    if (i == asked->count) {
+        asked->keys[asked->count++] = key;
+        asked->found[i] = false;
+    }
+    asked->found[i] |= found;
 }
 
 const Json *fields_get(const Fields *fields, const char *key) {
     const Json *value = json_get(fields->object, key);
-    if (json_is_null(value)) return NULL;
-    ask(fields, key);
-    return value;
+    const bool found = value && !json_is_null(value);
+    ask(fields, key, found);
+    return found ? value : NULL;
 }
 
 void fields_ignore(const Fields *fields, Spellings spellings) {
-    for (; *spellings; spellings++) ask(fields, *spellings);
+    for (; *spellings; spellings++) ask(fields, *spellings, true);
 }
 
 const char *fields_spelled(const Fields *fields, Spellings spellings) {
@@ -64,8 +72,10 @@ static Status missing(const Fields *fields, Spellings spellings, Error *err) {
 static Status read_size(const Fields *fields, const char *key, size_t most, size_t *out,
                         Error *err) {
     long long value = 0;
+    char written[VALUE_ROOM];
     if (!json_whole(fields_get(fields, key), &value))
-        return fields_fail(fields, key, err, "not a whole number; allowed: 1 to %zu", most);
+        return fields_fail(fields, key, err, "%s: not a whole number; allowed: 1 to %zu",
+                           json_shown(fields_get(fields, key), written, sizeof written), most);
     if (value < 1 || (unsigned long long)value > most)
         return fields_fail(fields, key, err, "%lld; allowed: 1 to %zu", value, most);
     *out = (size_t)value;
@@ -94,9 +104,12 @@ Status fields_real(const Fields *fields, Spellings spellings, Need need, double 
                    double *out, Error *err) {
     const char *key = fields_spelled(fields, spellings);
     if (!key) return need == REQUIRED ? missing(fields, spellings, err) : OK;
+    char written[VALUE_ROOM];
     double value = 0;
+    for (Spellings s = spellings; *s; s++) fields_get(fields, *s); /* all count as asked for */
     if (!json_number(fields_get(fields, key), &value))
-        return fields_fail(fields, key, err, "not a number");
+        return fields_fail(fields, key, err, "%s: not a number",
+                           json_shown(fields_get(fields, key), written, sizeof written));
     if (!(value >= least && value <= most))
         return fields_fail(fields, key, err, "%g; allowed: %g to %g", value, least, most);
     *out = value;
@@ -104,9 +117,11 @@ Status fields_real(const Fields *fields, Spellings spellings, Need need, double 
 }
 
 Status fields_flag(const Fields *fields, const char *key, bool *out, Error *err) {
+    char written[VALUE_ROOM];
     const Json *value = fields_get(fields, key);
     if (value && !json_bool(value, out))
-        return fields_fail(fields, key, err, "neither true nor false");
+        return fields_fail(fields, key, err, "%s: neither true nor false",
+                           json_shown(value, written, sizeof written));
     return OK;
 }
 
@@ -132,6 +147,6 @@ Status fields_nested(Fields *out, const Fields *fields, const char *key, const c
                      Error *err) {
     const Json *value = fields_get(fields, key);
     if (value && !json_is_object(value)) return fields_fail(fields, key, err, "not an object");
-    *out = (Fields){ value, fields->file, prefix, NULL };
+    *out = (Fields){ value, fields->file, prefix, NULL, fields->text };
     return OK;
 }

@@ -6,18 +6,27 @@
 #include "json.h"
 #include "model.h"
 
-/* The keys of one object that its reader has asked for. What nobody asked for is not understood. */
+/* The keys of one object that its reader has asked for, there or not. A key that is there and that
+ * nobody asked for is not understood. */
 enum { ASKED_MOST = 512 };
 typedef struct {
     const char *keys[ASKED_MOST];
+    bool found[ASKED_MOST];
     size_t count;
 } Asked;
+
+/* Keys that were not asked for and are taken as without effect, "a, b", for a note. */
+typedef struct {
+    char keys[200];
+    size_t count;
+} Unread;
 
 /* One object of a file: its own fields, or those nested under `prefix` ("text_config."). */
 typedef struct {
     const Json *object;
     const char *file, *prefix;
-    Asked *asked; /* NULL: nobody keeps count */
+    Asked *asked;     /* NULL: nobody keeps count */
+    const char *text; /* of the file, for the place of a key in messages; NULL unknown */
 } Fields;
 
 /* The names one quantity goes by, NULL at the end; the first is the one that messages ask for. */
@@ -55,13 +64,19 @@ Status fields_choice(const Fields *fields, const char *key, Spellings choices, s
 Status fields_nested(Fields *out, const Fields *fields, const char *key, const char *prefix,
                      Error *err);
 
-/* ERR_INPUT `file: prefix key: text`. */
+/* ERR_INPUT `file:line:column: prefix key: text`. */
 Status fields_fail(const Fields *fields, const char *key, Error *err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Refuses, by its name, a key that was not asked for, that could change the cache and that is not
- * known to leave it alone (hf_config_leftovers.c). */
-Status fields_refuse_leftovers(const Fields *fields, Error *err);
+/* Fails closed (hf_config_leftovers.c): a key that was not asked for and is not known to leave the
+ * cache alone is refused by its name when it holds a number, true, a list or an object, or when its
+ * name speaks of caches. Other texts are added to *unread, which may be NULL. */
+Status fields_refuse_leftovers(const Fields *fields, Unread *unread, Error *err);
+
+/* Is the key known to change no cached byte? And entry i of the list, a name or a pattern with a
+ * '*', NULL beyond the last (hf_config_harmless.c). */
+bool hf_harmless(const char *key);
+const char *hf_harmless_name(size_t i);
 
 /* The rotary embedding of a head of `width` values, or of MLA's shared key of that width when
  * `latent` (hf_config_rope.c). */

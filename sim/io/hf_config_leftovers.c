@@ -1,13 +1,15 @@
-/* hf_config_leftovers.c -- what fails closed: a key of a config.json that no reader asked for,
- * whose name speaks of caches, and that is not known here to leave them alone, is refused.
+/* hf_config_leftovers.c -- what fails closed: a key of a config.json that no reader asked for and
+ * that is not known to leave the cache alone (hf_config_harmless.c) is refused by its name.
  *
- * A key that says nothing (null, false, an empty list, a number below zero) is no key. */
+ * A key that says nothing (null, false, an empty list, a number below zero) is no key. A text
+ * cannot be a size: it is refused where the key's name speaks of caches, and noted elsewhere. */
 #include <stdio.h>
 #include <string.h>
 
 #include "hf_config_fields.h"
+#include "names.h"
 
-/* A key with one of these in its name could change what is cached. */
+/* A key with one of these in its name speaks of caches. */
 static const char *const telling[] = {
     "window",  "layer", "attn",  "attention", "kv",     "key",    "head",   "rank",    "state",
     "conv",    "ssm",   "index", "compress",  "share",  "cache",  "lora",   "mamba",   "linear",
@@ -15,105 +17,9 @@ static const char *const telling[] = {
     "pattern", "cross", "local", "global",    "mla",    "mtp",    "nextn",  "encoder", "recur",
 };
 
-/* Known to change no cached byte. A '*' stands for any beginning, or any end. */
-static const char *const harmless[] = {
-    /* weights: experts and which layers have them, gates, the low rank of an output projection */
-    "*expert*",
-    "moe_layer_freq",
-    "interleave_moe_layer_step",
-    "decoder_sparse_step",
-    "mlp_only_layers",
-    "first_k_dense_replace",
-    "shared_intermediate_size",
-    "shared_moe_mode",
-    "latent_moe_use_norm",
-    "num_hash_layers",
-    "o_lora_rank",
-    "attn_output_gate",
-    "mla_use_output_gate",
-    "lm_head_bias",
-    "mtp_use_dedicated_embeddings",
-    /* values: norms, biases, scales, sinks, what rotates, activations */
-    "layer_norm*",
-    "layernorm*",
-    "*_layernorm",
-    "post_layer_norm",
-    "do_layer_norm_before",
-    "apply_residual_connection_post_layernorm",
-    "apply_query_key_layer_scaling",
-    "*attention_bias",
-    "*attention_sink_bias",
-    "*qkv_bias",
-    "*bias_linear",
-    "skip_bias_add_qkv",
-    "attention_value_scale",
-    "attention_multiplier",
-    "attn_logit_softcapping",
-    "attn_temperature_tuning",
-    "attn_scale",
-    "query_pre_attn_scalar",
-    "scale_attn_*",
-    "*attention_softmax_in_fp32",
-    "use_logn_attn",
-    "mla_use_nope",
-    "attn_res_block_size",
-    "activation_situ_linear_beta",
-    "compress_rope_theta",
-    "swa_rope_theta",
-    "rope_local_base_freq",
-    "global_rope_theta",
-    "local_rope_theta",
-    "indexer_rope_interleave",
-    "no_rope_layer*",
-    "parallel_attn",
-    "clip_qkv",
-    /* how one library computes it */
-    "attn_impl",
-    "attn_uses_sequence_id",
-    "*attn_implementation*",
-    "use_flash_attn*",
-    "use_flash_attention",
-    "use_mamba_kernels",
-    "pad_key_length",
-    "cache_implementation",
-    "reorder_and_upcast_attn",
-    /* numbers of tokens of the vocabulary; training; how sequences are written out */
-    "*_token_index",
-    "ignore_index",
-    "*dropout*",
-    "*_pdrop",
-    "layerdrop",
-    "reset_attention_mask",
-    "num_logits_to_keep",
-    "chunk_size_feed_forward",
-    "encoder_no_repeat_ngram_size",
-    "cross_attention_hidden_size",
-    "use_cache",
-    "output_*",
-};
-
-static bool matches(const char *pattern, const char *key) {
-    const size_t length = strlen(pattern), has = strlen(key);
-    const bool front = pattern[0] == '*', back = pattern[length - 1] == '*';
-    if (front && back) {
-        char middle[64];
-        snprintf(middle, sizeof middle, "%.*s", (int)length - 2, pattern + 1);
-        return strstr(key, middle) != NULL;
-    }
-    if (front) return has >= length - 1 && strcmp(key + has - (length - 1), pattern + 1) == 0;
-    if (back) return strncmp(key, pattern, length - 1) == 0;
-    return strcmp(key, pattern) == 0;
-}
-
 static bool is_telling(const char *key) {
     for (size_t i = 0; i < sizeof telling / sizeof *telling; i++)
         if (strstr(key, telling[i])) return true;
-    return false;
-}
-
-static bool is_harmless(const char *key) {
-    for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
-        if (matches(harmless[i], key)) return true;
     return false;
 }
 
@@ -128,19 +34,42 @@ static bool says_nothing(const Json *value) {
 
 static bool was_asked(const Asked *asked, const char *key) {
     for (size_t i = 0; asked && i < asked->count; i++)
-        if (strcmp(asked->keys[i], key) == 0) return true;
+        if (asked->found[i] && strcmp(asked->keys[i], key) == 0) return true;
     return false;
 }
 
-Status fields_refuse_leftovers(const Fields *fields, Error *err) {
+/* The known key that may be meant; NULL for none. */
+static const char *nearest(const Asked *asked, const char *key) {
+    enum { NAMES_MOST = ASKED_MOST + 512 };
+    const char *names[NAMES_MOST];
+    size_t count = 0;
+    for (size_t i = 0; asked && i < asked->count; i++) names[count++] = asked->keys[i];
+    for (size_t i = 0; count < NAMES_MOST && hf_harmless_name(i); i++)
+        if (!strchr(hf_harmless_name(i), '*')) names[count++] = hf_harmless_name(i);
+    return names_nearest(key, names, count);
+}
+
+static void add_unread(Unread *unread, const char *key) {
+    if (!unread) return;
+    const size_t used = strlen(unread->keys);
+    snprintf(unread->keys + used, sizeof unread->keys - used, "%s%.60s", used ? ", " : "", key);
+    unread->count++;
+}
+
+Status fields_refuse_leftovers(const Fields *fields, Unread *unread, Error *err) {
     for (void *at = json_first(fields->object); at; at = json_next(fields->object, at)) {
         const char *key = json_key(at);
-        if (says_nothing(json_value(at)) || !is_telling(key) || was_asked(fields->asked, key) ||
-            is_harmless(key))
+        if (says_nothing(json_value(at)) || was_asked(fields->asked, key) || hf_harmless(key))
             continue;
+        if (json_text(json_value(at)) && !is_telling(key)) {
+            add_unread(unread, key);
+            continue;
+        }
+        const char *near = nearest(fields->asked, key);
         return fields_fail(fields, key, err,
                            "kvlab does not know this field, or not in such a model, and it could "
-                           "change what is cached");
+                           "change what is cached%s%s%s",
+                           near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     }
     return OK;
 }

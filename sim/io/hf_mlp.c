@@ -9,6 +9,7 @@ enum { INTERMEDIATE_MOST = 1 << 22, EXPERTS_MOST = 1 << 16 };
 /* The first spelling that has a positive number; 0 and null are none. Never more than `most`. */
 static Status count(const Fields *fields, Spellings spellings, size_t most, size_t *out,
                     Error *err) {
+    for (Spellings s = spellings; *s; s++) fields_get(fields, *s); /* all count as asked for */
     for (; *spellings; spellings++) {
         double value = 0;
         if (!json_number(fields_get(fields, *spellings), &value) || value <= 0) continue;

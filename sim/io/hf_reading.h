@@ -75,6 +75,9 @@ typedef struct {
 /* The row of a model_type; one that leaves nothing to code where there is none. */
 const HfCode *hf_code(const char *model_type);
 
+/* Is it a family whose files kvlab has read, in a config.json or a .gguf file? */
+bool hf_code_known(const char *model_type);
+
 /* Layers, hidden values; then the heads of attention or its latent (hf_shape.c). */
 Status hf_sizes(const Fields *fields, Model *shape, Error *err);
 Status hf_attention(const Fields *fields, Model *shape, Error *err);

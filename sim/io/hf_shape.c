@@ -90,7 +90,7 @@ static Status read_kv_heads(const Fields *fields, Model *m, Error *err) {
     if (m->heads % m->kv_heads)
         return fields_fail(fields, kv_heads[0], err, "%zu do not divide the %zu query heads",
                            m->kv_heads, m->heads);
-    return attention.object ? fields_refuse_leftovers(&attention, err) : OK;
+    return attention.object ? fields_refuse_leftovers(&attention, NULL, err) : OK;
 }
 
 static Status read_heads(const Fields *fields, Model *m, Error *err) {

@@ -63,7 +63,7 @@ static Status read_kda(const Reading *r, CacheKind *kind, Error *err) {
     TRY(fields_size(&nested, kernel_key, REQUIRED, KERNEL_MOST, &kernel, err));
     fields_ignore(&nested, gates);
     TRY(fields_flag(&nested, gates[0], &full_gate, err));
-    TRY(fields_refuse_leftovers(&nested, err));
+    TRY(fields_refuse_leftovers(&nested, NULL, err));
     kind->state_elements = heads * dim * dim;
     const size_t inner = heads * dim, low_rank = (r->shape.hidden + inner) * dim;
     kind->conv_elements = 3 * inner * (kernel - 1);
@@ -88,11 +88,17 @@ static Status read_lightning(const Reading *r, CacheKind *kind, Error *err) {
 /* How Mamba's kernels cut a sequence, what they rotate and which of their projections have a bias
  * change no state; nor does the rank of its time steps. */
 static void ignore_kernel(const Reading *r) {
-    static const char *const keys[] = { "chunk_size",       "mamba_chunk_size",
-                                        "mamba_hidden_act", "mamba_proj_bias",
-                                        "mamba_conv_bias",  "use_conv_bias",
-                                        "mamba_dt_rank",    "time_step_rank",
-                                        "mamba_expand",     NULL };
+    static const char *const keys[] = { "chunk_size",
+                                        "mamba_chunk_size",
+                                        "mamba_hidden_act",
+                                        "mamba_proj_bias",
+                                        "mamba_conv_bias",
+                                        "use_conv_bias",
+                                        "mamba_dt_rank",
+                                        "time_step_rank",
+                                        "mamba_expand",
+                                        "expand",
+                                        NULL };
     fields_ignore(&r->text, keys);
 }
 

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "buffer.h"
@@ -76,8 +77,9 @@ static Status read_whole(FILE *file, const char *path, char **text, size_t *leng
 }
 
 /* Writes over the numbers that Python writes and JSON lacks; places stay what they were. */
-static void blank_non_numbers(char *text, size_t length) {
+static void quote_non_numbers(char *text, size_t length) {
     static const char *const words[] = { "-Infinity", "Infinity", "NaN" };
+    static const char *const texts[] = { "\"-inf\"   ", "\"inf\"   ", "\"?\"" };
     bool quoted = false;
     for (size_t i = 0; i < length; i++) {
         if (quoted && text[i] == '\\') {
@@ -88,32 +90,85 @@ static void blank_non_numbers(char *text, size_t length) {
         for (size_t w = 0; !quoted && w < sizeof words / sizeof *words; w++) {
             const size_t size = strlen(words[w]);
             if (length - i < size || memcmp(text + i, words[w], size) != 0) continue;
-            memset(text + i, ' ', size);
-            memcpy(text + i, size < 4 ? "[]" : "null", size < 4 ? 2 : 4);
+            memcpy(text + i, texts[w], size);
+            i += size - 1;
             break;
         }
     }
 }
 
-static Status read_file(Json **out, const char *path, bool python, Error *err) {
+static Status read_file(const char *path, char **text, size_t *length, Error *err) {
     FILE *file = fopen(path, "rb");
     if (!file) return fail_at(err, path, 0, 0, "cannot be opened: %s", strerror(errno));
-    char *text = NULL;
-    size_t length = 0;
-    Status status = read_whole(file, path, &text, &length, err);
+    const Status status = read_whole(file, path, text, length, err);
     fclose(file);
-    if (status == OK && python) blank_non_numbers(text, length);
-    if (status == OK) status = json_parse(out, path, text, length, err);
-    buffer_free(text);
     return status;
 }
 
 Status json_read(Json **out, const char *path, Error *err) {
-    return read_file(out, path, false, err);
+    char *text = NULL;
+    size_t length = 0;
+    TRY(read_file(path, &text, &length, err));
+    const Status status = json_parse(out, path, text, length, err);
+    buffer_free(text);
+    return status;
 }
 
-Status json_read_python(Json **out, const char *path, Error *err) {
-    return read_file(out, path, true, err);
+Status json_read_python(Json **out, char **kept, const char *path, Error *err) {
+    char *text = NULL, *copy = NULL;
+    size_t length = 0;
+    TRY(read_file(path, &text, &length, err));
+    quote_non_numbers(text, length);
+    Status status = OK;
+    if (kept && !(copy = strndup(text, length)))
+        status = fail(err, ERR_MACHINE, "no memory for the text of %.400s", path);
+    if (status == OK) status = json_parse(out, path, text, length, err);
+    buffer_free(text);
+    if (status != OK)
+        free(copy);
+    else if (kept)
+        *kept = copy;
+    return status;
+}
+
+/* ---- places ---- */
+
+/* The next `"name"` from `text` on that a colon follows; NULL for none. */
+static const char *find_name(const char *text, const char *name, size_t length) {
+    for (const char *at = text; (at = strchr(at, '"')) != NULL;) {
+        const char *end = at + 1;
+        while (*end && *end != '"') end += end[0] == '\\' && end[1] ? 2 : 1;
+        if (!*end) return NULL;
+        const char *after = end + 1 + strspn(end + 1, " \t\r\n");
+        if (*after == ':' && (size_t)(end - at - 1) == length && strncmp(at + 1, name, length) == 0)
+            return at;
+        at = end + 1;
+    }
+    return NULL;
+}
+
+JsonPlace json_find_key(const char *text, const char *path, const char *key) {
+    const char *from = text;
+    for (const char *part = path; *part; part += strcspn(part, ".") + 1) {
+        const char *found = find_name(from, part, strcspn(part, "."));
+        if (found) from = found + 1 + strcspn(part, ".") + 1;
+        if (!part[strcspn(part, ".")]) break;
+    }
+    const char *found = find_name(from, key, strlen(key));
+    if (!found) return (JsonPlace){ 0 };
+    JsonPlace place = { 1, 1 };
+    for (const char *c = text; c < found; c++) {
+        place.column++;
+        if (*c == '\n') place = (JsonPlace){ place.line + 1, 1 };
+    }
+    return place;
+}
+
+const char *json_shown(const Json *json, char *out, size_t size) {
+    char *text = json ? json_dumps(json, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    snprintf(out, size, "%s", text ? text : "missing");
+    free(text);
+    return out;
 }
 
 void json_free(Json *json) {

@@ -16,9 +16,20 @@ Status json_parse(Json **out, const char *name, const char *text, size_t length,
 /* The same from a file of at most 64 MiB. */
 Status json_read(Json **out, const char *path, Error *err);
 /* The same where Python may have written the file, with Infinity, -Infinity and NaN among its
- * numbers: no number takes their place, but null, or an empty array for the shortest. */
-Status json_read_python(Json **out, const char *path, Error *err);
+ * numbers: texts take their place ("inf", "-inf" and "?"). *text is what the file holds, for
+ * json_find_key; free() releases it. NULL: not asked for. */
+Status json_read_python(Json **out, char **text, const char *path, Error *err);
 void json_free(Json *json);
+
+/* Where a key stands in a text, both from 1; 0 where it does not. `path` names the objects that it
+ * is in, "a.b."; a part of it that the text does not have is passed over. */
+typedef struct {
+    unsigned long line, column;
+} JsonPlace;
+JsonPlace json_find_key(const char *text, const char *path, const char *key);
+
+/* The value as it would be written, cut to `size` bytes; "missing" of NULL. Returns `out`. */
+const char *json_shown(const Json *json, char *out, size_t size);
 
 bool json_is_object(const Json *json);
 bool json_is_array(const Json *json);
