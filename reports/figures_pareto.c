@@ -54,6 +54,27 @@ static void write_marks(const Losses *losses, FILE *data) {
     }
 }
 
+/* Those of a kind, which differ in size alone, by ratio: a line joins them. */
+static void write_kinds(const Losses *losses, FILE *data) {
+    for (size_t i = 0; i < losses->count; i++) {
+        char kind[METHOD_KIND], other[METHOD_KIND];
+        size_t before = 0, members = 0;
+        method_kind(losses->loss[i].look->name, kind);
+        for (size_t j = 0; j < losses->count; j++) {
+            method_kind(losses->loss[j].look->name, other);
+            members += strcmp(kind, other) == 0;
+            before += j < i && strcmp(kind, other) == 0;
+        }
+        for (size_t j = i; before == 0 && members > 1 && j < losses->count; j++) {
+            const Loss *l = &losses->loss[j];
+            method_kind(l->look->name, other);
+            if (strcmp(kind, other) == 0)
+                fprintf(data, "3\t\t%.9g\t%.9g\t%u\t0\t0\n", l->ratio, l->error, l->look->colour);
+        }
+        if (before == 0 && members > 1) fprintf(data, "0\t\t1\t1\t0\t0\t0\n");
+    }
+}
+
 static void write_levels(const Axis *y, LabelArea *area, Drawing *d) {
     size_t count = 0;
     figure_array(d, "level", ERROR_VERDICTS);
@@ -124,7 +145,8 @@ static void describe(const View *view, const Losses *losses, Figure *figure) {
              "times less cache than MHA in bf16 a method stores, all metadata counted; both axes "
              "are logarithmic. The stair is the Pareto front: filled marks have no rival with both "
              "less cache and less error, hollow ones are beaten. A star is a bound that no method "
-             "reaches, at what it reads. The words at the right are a rule of thumb of kvlab.");
+             "reaches, at what it reads. Thin lines join what differs in size alone. The words at "
+             "the right are a rule of thumb of kvlab.");
 }
 
 static Status draw(const View *view, const Losses *losses, const char *folder, Figure *figure,
@@ -156,6 +178,7 @@ static Status draw(const View *view, const Losses *losses, const char *folder, F
     write_levels(&y, &area, &d);
     labels_families(&d, view, &losses->slice, "y_rel");
     write_marks(losses, d.data.stream);
+    write_kinds(losses, d.data.stream);
     write_stair(losses, &x, &y, &area, d.data.stream);
     const Status status = write_names(losses, &x, &y, &area, &d, err);
     return figure_end(&d, status, "pareto", err);

@@ -59,7 +59,8 @@ void layer_attend(Layer *layer, const Cache *cache, const LayerBatch *batch, con
                   float *out);
 
 /* The projections alone: q and the rows to cache of `tokens` tokens at the given positions
- * (k and v as cache_append takes them for this path). */
+ * (k and v as cache_append takes them for this path). q may be NULL, or k (and then v): those are
+ * not wanted. */
 void layer_project(Layer *layer, size_t tokens, const size_t *positions, const float *x, float *q,
                    float *k, float *v);
 void layer_output(Layer *layer, size_t tokens, const float *out, float *y);

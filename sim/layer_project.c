@@ -41,14 +41,14 @@ static void project_heads(const Layer *layer, size_t rows, const size_t *positio
     const LayerWeights *w = layer->params.weights;
     const size_t q_width = m->heads * m->key_dim, k_width = m->kv_heads * m->key_dim,
                  v_width = m->kv_heads * m->value_dim;
-    project(rows, q_width, m->hidden, x, m->hidden, w->q, w->q_bias, q, q_width);
-    project(rows, k_width, m->hidden, x, m->hidden, w->k, w->k_bias, k, k_width);
-    project(rows, v_width, m->hidden, x, m->hidden, w->v, w->v_bias, v, v_width);
+    if (q) project(rows, q_width, m->hidden, x, m->hidden, w->q, w->q_bias, q, q_width);
+    if (k) project(rows, k_width, m->hidden, x, m->hidden, w->k, w->k_bias, k, k_width);
+    if (k) project(rows, v_width, m->hidden, x, m->hidden, w->v, w->v_bias, v, v_width);
 #pragma omp parallel for schedule(static) num_threads(layer->params.threads) if (rows > 1)
     for (size_t r = 0; r < rows; r++) {
         const float *rotation = rotation_at(layer, positions[r]);
-        finish_heads(layer, m->heads, 0, w->q_norm, rotation, q + r * q_width);
-        finish_heads(layer, m->kv_heads, 0, w->k_norm, rotation, k + r * k_width);
+        if (q) finish_heads(layer, m->heads, 0, w->q_norm, rotation, q + r * q_width);
+        if (k) finish_heads(layer, m->kv_heads, 0, w->k_norm, rotation, k + r * k_width);
     }
 }
 
@@ -88,25 +88,34 @@ static void materialise(const Layer *layer, size_t rows, const size_t *positions
         }
 }
 
-static void project_latent(const Layer *layer, size_t rows, const size_t *positions, const float *x,
-                           float *q, float *k, float *v) {
+/* The latent rows, and the heads' rows where those are cached. */
+static void project_rows(const Layer *layer, size_t rows, const size_t *positions, const float *x,
+                         float *k, float *v) {
     const Model *m = layer->params.model;
     const LayerWeights *w = layer->params.weights;
     const size_t rank = m->kv_lora_rank, width = rank + m->rope_dim;
     float *latent = layer_keeps_latent(layer) ? k : layer->latent;
-    project_query(layer, rows, x, q);
     project(rows, width, m->hidden, x, m->hidden, w->kv_a, w->kv_a_bias, latent, width);
 #pragma omp parallel for schedule(static) num_threads(layer->params.threads) if (rows > 1)
     for (size_t r = 0; r < rows; r++) {
-        const float *rotation = rotation_at(layer, positions[r]);
         float *row = latent + r * width;
         if (w->kv_a_norm) /* a converted layer has none */
             layer->params.kernels->rmsnorm(rank, LATENT_NORM_EPS, row, w->kv_a_norm, row);
-        if (m->rope_dim) rope_rotate(&m->rope, rotation, row + rank);
-        finish_heads(layer, m->heads, m->rotates_rebuilt ? 0 : m->nope_dim, NULL, rotation,
-                     q + r * m->heads * m->key_dim);
+        if (m->rope_dim) rope_rotate(&m->rope, rotation_at(layer, positions[r]), row + rank);
     }
     if (!layer_keeps_latent(layer)) materialise(layer, rows, positions, latent, k, v);
+}
+
+static void project_latent(const Layer *layer, size_t rows, const size_t *positions, const float *x,
+                           float *q, float *k, float *v) {
+    const Model *m = layer->params.model;
+    if (k) project_rows(layer, rows, positions, x, k, v);
+    if (!q) return;
+    project_query(layer, rows, x, q);
+#pragma omp parallel for schedule(static) num_threads(layer->params.threads) if (rows > 1)
+    for (size_t r = 0; r < rows; r++)
+        finish_heads(layer, m->heads, m->rotates_rebuilt ? 0 : m->nope_dim, NULL,
+                     rotation_at(layer, positions[r]), q + r * m->heads * m->key_dim);
 }
 
 void layer_project(Layer *layer, size_t tokens, const size_t *positions, const float *x, float *q,
@@ -115,9 +124,9 @@ void layer_project(Layer *layer, size_t tokens, const size_t *positions, const f
     const CacheShape *s = &layer->shape;
     for (size_t row = 0; row < tokens; row += PROJECT_ROWS) {
         const size_t rows = tokens - row < PROJECT_ROWS ? tokens - row : PROJECT_ROWS;
-        float *q_row = q + row * m->heads * m->key_dim;
-        float *k_row = k + row * s->kv_heads * s->key_dim;
-        float *v_row = s->shared ? NULL : v + row * s->kv_heads * s->value_dim;
+        float *q_row = q ? q + row * m->heads * m->key_dim : NULL;
+        float *k_row = k ? k + row * s->kv_heads * s->key_dim : NULL;
+        float *v_row = s->shared || !k ? NULL : v + row * s->kv_heads * s->value_dim;
         if (m->kind == ATTENTION_MLA)
             project_latent(layer, rows, positions + row, x + row * m->hidden, q_row, k_row, v_row);
         else

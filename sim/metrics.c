@@ -1,15 +1,15 @@
 /* metrics.c -- the error metrics; see metrics.h.
  *
  * Logits and probabilities are looked at one (head, query) row at a time: no [S, S] matrix is held.
- * Heads run in parallel, each with sums of its own, added up in the order of the heads, so the
+ * Queries of a head run in parallel, each with sums of its own, added up in their order, so the
  * result does not depend on the number of threads. */
 #include "metrics.h"
 
 #include <math.h>
 #include <string.h>
 
+#include "blas.h"
 #include "buffer.h"
-#include "dots.h"
 
 static const double LEAST_PROBABILITY = 1e-30;
 static const double PERCENTILE = 0.99;
@@ -98,11 +98,11 @@ static double percentile(const uint64_t *counts) {
 
 /* ---- logits and probabilities ---- */
 
-/* What one head adds to the pooled metrics. */
+/* What one query of a head adds to the pooled metrics. */
 typedef struct {
     double logit_difference, logit_size; /* squares of row-centred logits */
-    double kl, tv;                       /* sums over queries */
-} HeadSums;
+    double kl, tv;
+} RowSums;
 
 static void centre(size_t n, double *x) {
     double mean = 0;
@@ -121,7 +121,7 @@ static void softmax(size_t n, double *x) {
 
 /* Adds one row of n visible logits, exact and approximate; both are overwritten. kept: bits of the
  * tokens that the approximation sees, or NULL. */
-static void add_row(HeadSums *sums, size_t n, double *exact, double *approx,
+static void add_row(RowSums *sums, size_t n, double *exact, double *approx,
                     const unsigned char *kept) {
     centre(n, exact);
     centre(n, approx);
@@ -149,61 +149,82 @@ static const unsigned char *kept_row(const Reference *e, const Approximation *a,
     return a->kept + (head * e->queries + i) * ((e->tokens + 7) / 8);
 }
 
-/* Queries that pass over the keys of a head together, so that keys come from memory seldom. */
-enum { QUERY_BLOCK = 8 };
+/* Queries of a head whose logits are held at once. */
+enum { QUERY_BLOCK = 64 };
 
-/* Logits of queries from .. to - 1 of one head, rows of e->tokens. */
-static void block_logits(const Reference *e, const Approximation *a, size_t h, size_t from,
-                         size_t to, double *exact, double *approx) {
-    const size_t g = h / (e->heads / e->kv_heads), first = e->tokens - e->queries;
-    for (size_t t = 0; t < first + to; t++) {
-        const double *k = e->k + (t * e->kv_heads + g) * e->key_dim;
-        const float *k_rot = a->k_rot + (t * e->heads + h) * a->key_dim;
-        for (size_t i = t < first + from ? from : t - first; i < to; i++) {
-            const size_t at = (i - from) * e->tokens + t;
-            exact[at] = e->scale * dot_f64(e->key_dim, e->q + (i * e->heads + h) * e->key_dim, k);
-            approx[at] =
-                a->scale * dot_f32(a->key_dim, a->q_rot + (i * e->heads + h) * a->key_dim, k_rot);
-        }
-    }
+/* Room for one head. */
+typedef struct {
+    double *exact, *approx;   /* [QUERY_BLOCK, tokens] logits */
+    double *queries, *keys;   /* [QUERY_BLOCK, d], [tokens, d]: the approximation's, widened */
+    RowSums row[QUERY_BLOCK]; /* added up in their order, whoever computes them */
+} LogitRoom;
+
+static Status logit_room_new(LogitRoom *r, const Reference *e, const Approximation *a, Error *err) {
+    *r = (LogitRoom){ .exact = NULL };
+    TRY(BUFFER(&r->exact, QUERY_BLOCK * e->tokens, "logits", err));
+    TRY(BUFFER(&r->approx, QUERY_BLOCK * e->tokens, "logits", err));
+    TRY(BUFFER(&r->queries, QUERY_BLOCK * a->key_dim, "queries of a head", err));
+    return BUFFER(&r->keys, e->tokens * a->key_dim, "keys of a head", err);
 }
 
-/* All queries of one head; rows [2 * QUERY_BLOCK * tokens] is room for logits. */
-static void add_head(HeadSums *sums, const Reference *e, const Approximation *a, size_t h,
-                     double *rows) {
+static void logit_room_free(LogitRoom *r) {
+    buffer_free(r->exact);
+    buffer_free(r->approx);
+    buffer_free(r->queries);
+    buffer_free(r->keys);
+}
+
+/* Rows of n floats, ld apart, as doubles. */
+static void widen(size_t rows, size_t n, const float *x, size_t ld, double *out) {
+#pragma omp parallel for schedule(static)
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < n; i++) out[r * n + i] = x[r * ld + i];
+}
+
+/* Logits of queries from .. to - 1 of one head over the keys that the last of them sees. */
+static void block_logits(const Reference *e, const Approximation *a, size_t h, size_t from,
+                         size_t to, LogitRoom *r) {
+    const size_t g = h / (e->heads / e->kv_heads), n = e->tokens - e->queries + to;
+    const size_t d = e->key_dim, own = a->key_dim;
+    blas_gemm_f64(0, 1, to - from, n, d, e->scale, e->q + (from * e->heads + h) * d, e->heads * d,
+                  e->k + g * d, e->kv_heads * d, 0, r->exact, e->tokens);
+    widen(to - from, own, a->q_rot + (from * e->heads + h) * own, e->heads * own, r->queries);
+    blas_gemm_f64(0, 1, to - from, n, own, a->scale, r->queries, own, r->keys, own, 0, r->approx,
+                  e->tokens);
+}
+
+/* All queries of one head. */
+static void add_head(ErrorSums *sums, const Reference *e, const Approximation *a, size_t h,
+                     LogitRoom *r) {
     const size_t first = e->tokens - e->queries;
-    double *exact = rows, *approx = rows + QUERY_BLOCK * e->tokens;
+    widen(e->tokens, a->key_dim, a->k_rot + h * a->key_dim, e->heads * a->key_dim, r->keys);
     for (size_t from = 0; from < e->queries; from += QUERY_BLOCK) {
         const size_t to = from + QUERY_BLOCK < e->queries ? from + QUERY_BLOCK : e->queries;
-        block_logits(e, a, h, from, to, exact, approx);
-        for (size_t i = from; i < to; i++)
-            add_row(sums, first + i + 1, exact + (i - from) * e->tokens,
-                    approx + (i - from) * e->tokens, kept_row(e, a, h, i));
+        block_logits(e, a, h, from, to, r);
+#pragma omp parallel for schedule(dynamic)
+        for (size_t i = from; i < to; i++) {
+            r->row[i - from] = (RowSums){ .kl = 0 };
+            add_row(&r->row[i - from], first + i + 1, r->exact + (i - from) * e->tokens,
+                    r->approx + (i - from) * e->tokens, kept_row(e, a, h, i));
+        }
+        for (size_t i = 0; i < to - from; i++) {
+            sums->logits.difference += r->row[i].logit_difference;
+            sums->logits.size += r->row[i].logit_size;
+            sums->kl += r->row[i].kl;
+            sums->tv += r->row[i].tv;
+        }
     }
 }
 
 static Status add_logits(ErrorSums *sums, const Reference *e, const Approximation *a, Error *err) {
-    HeadSums *heads = NULL;
-    double *rows = NULL;
-    Status status = BUFFER(&heads, e->heads, "sums", err);
-    if (status == OK)
-        status = BUFFER(&rows, 2 * QUERY_BLOCK * e->heads * e->tokens, "rows of logits", err);
-    if (status == OK) {
-#pragma omp parallel for schedule(dynamic)
-        for (size_t h = 0; h < e->heads; h++)
-            add_head(&heads[h], e, a, h, rows + 2 * QUERY_BLOCK * h * e->tokens);
-        for (size_t h = 0; h < e->heads; h++) {
-            sums->logits.difference += heads[h].logit_difference;
-            sums->logits.size += heads[h].logit_size;
-            sums->kl += heads[h].kl;
-            sums->tv += heads[h].tv;
-        }
-        sums->attended += (double)(e->heads * e->queries);
-        sums->logits.given = true;
-    }
-    buffer_free(rows);
-    buffer_free(heads);
-    return status;
+    LogitRoom room;
+    const Status status = logit_room_new(&room, e, a, err);
+    for (size_t h = 0; status == OK && h < e->heads; h++) add_head(sums, e, a, h, &room);
+    logit_room_free(&room);
+    if (status != OK) return status;
+    sums->attended += (double)(e->heads * e->queries);
+    sums->logits.given = true;
+    return OK;
 }
 
 /* ---- the sums ---- */

@@ -220,7 +220,11 @@ static Status student_run(const Study *study, const Task *task, const Teacher *t
     const size_t queries = t->exact.queries, first = t->tokens - queries;
     size_t sequence;
     TRY(cache_open(s->cache, &sequence, err));
-    layer_project(s->layer, t->tokens, s->positions, t->x, s->q, s->k, s->v);
+    /* earlier queries matter to evictions alone, which they vote for */
+    const size_t asks = task->method.eviction.kind == EVICT_NONE ? first : 0;
+    layer_project(s->layer, t->tokens - asks, s->positions + asks, t->x + asks * m->hidden,
+                  s->q + asks * m->heads * m->key_dim, NULL, NULL);
+    layer_project(s->layer, t->tokens, s->positions, t->x, NULL, s->k, s->v);
     TRY(cache_append(s->cache, &study->kernels, study->threads, sequence, t->tokens, s->k,
                      s->shape.shared ? NULL : s->v, err));
     cache_read(s->cache, &study->kernels, sequence, 0, t->tokens, s->rows_k,
@@ -362,19 +366,30 @@ static Status measure(const Study *study, const Task *task, Teacher *t, MetricLi
 
 /* ---- the phase ---- */
 
-/* What the study asks of the statistics that no conversion in general needs: the moments of hidden
- * states, which are wide, for a contender that whitens; those of rotated keys for their spectrum.
- */
-static unsigned more_statistics(const Study *study) {
-    static const char whitened[] = "lowrank-whitened";
-    unsigned more = 0;
+/* What the points of a study ask of a teacher together. */
+typedef struct {
+    unsigned more; /* statistics: of hidden states, which are wide, for a contender that whitens; of
+                      rotated keys for their spectrum */
+    size_t wide;   /* the highest rank of [K | V] */
+} Wishes;
+
+static Wishes wishes_of(const Study *study, const Model *teacher) {
+    Wishes w = { .more = 0 };
     for (size_t i = 0; i < config_points(study->config, PHASE_ERROR); i++) {
         Config c;
+        Method method;
+        Recipe recipe;
+        Error ignored;
         config_point(study->config, PHASE_ERROR, i, &c);
-        if (strncmp(c.error.contender, whitened, strlen(whitened)) == 0) more |= STATISTICS_INPUT;
-        if (c.error.spectra) more |= STATISTICS_ROTATED;
+        if (c.error.spectra) w.more |= STATISTICS_ROTATED;
+        if (method_parse(&method, c.error.contender, &ignored) != OK ||
+            recipe_parse(&recipe, method.conversion, teacher, &ignored) != OK)
+            continue;
+        if (recipe.kind == RECIPE_WHITENED) w.more |= STATISTICS_INPUT;
+        if (recipe.kind == RECIPE_JOINT && recipe.model.kv_lora_rank > w.wide)
+            w.wide = recipe.model.kv_lora_rank;
     }
-    return more;
+    return w;
 }
 
 /* The teacher that a point needs: the one kept from the point before, or a new one. */
@@ -384,7 +399,11 @@ static Status find_teacher(Study *study, const Config *config, Teacher **teacher
     study->kept[PHASE_ERROR] = *teacher = t;
     if (teacher_fits(t, config)) return OK;
     teacher_free(t);
-    const Status status = teacher_new(t, &study->model, config, more_statistics(study), err);
+    Model true_size;
+    TRY(teacher_model(&study->model, config, true, &true_size, err));
+    const Wishes wishes = wishes_of(study, &true_size);
+    const Status status = teacher_new(t, &study->model, config, wishes.more, err);
+    t->spectra.wide = wishes.wide / config->error.shrink;
     if (status != OK) teacher_free(t);
     return status;
 }

@@ -159,6 +159,9 @@ Status spectra_get(Spectra *spectra, const SpectrumKey *key, const Model *layer,
                    const LayerWeights *weights, const Statistics *statistics, size_t rank,
                    uint64_t seed, const MeasuredSpectrum **out, Error *err) {
     MeasuredSpectrum *oldest = &spectra->kept[0];
+    const size_t width = layer->kv_heads * (layer->key_dim + layer->value_dim);
+    const size_t wide = spectra->wide < width ? spectra->wide : width;
+    if (key->of == SPECTRUM_BALANCED && key->key_scale == 1 && rank < wide) rank = wide;
     const size_t now = ++spectra->asked;
     for (size_t i = 0; i < SPECTRA_KEPT; i++) {
         MeasuredSpectrum *kept = &spectra->kept[i];

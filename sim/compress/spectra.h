@@ -38,6 +38,8 @@ enum { SPECTRA_KEPT = 4 };
 typedef struct {
     MeasuredSpectrum kept[SPECTRA_KEPT]; /* those whose spectrum has values are there */
     size_t asked;                        /* how often */
+    size_t wide;                         /* [K | V] is decomposed to this rank at least, so that
+                                            once is enough for all that will be asked */
 } Spectra;
 
 void spectra_free(Spectra *spectra);
