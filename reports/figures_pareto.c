@@ -71,7 +71,7 @@ static void write_kinds(const Losses *losses, FILE *data) {
             if (strcmp(kind, other) == 0)
                 fprintf(data, "3\t\t%.9g\t%.9g\t%u\t0\t0\n", l->ratio, l->error, l->look->colour);
         }
-        if (before == 0 && members > 1) fprintf(data, "0\t\t1\t1\t0\t0\t0\n");
+        if (before == 0 && members > 1) fputc('\n', data); /* ends the line */
     }
 }
 

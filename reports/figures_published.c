@@ -107,8 +107,8 @@ static void describe(const View *view, const Losses *losses, const Published *po
     view_teacher_shape(view, &losses->slice, shape, sizeof shape);
     snprintf(figure->name, sizeof figure->name, "published");
     snprintf(figure->title, sizeof figure->title,
-             "Published: %s at %.1fx, %.1f times the perplexity", worst->model, worst->times,
-             worst->factor);
+             "Published, untrained: %s at %.1fx, %.1f times the perplexity", worst->model,
+             worst->times, worst->factor);
     snprintf(figure->subtitle, sizeof figure->subtitle,
              "above this run, measured on a layer of %s; below papers, not measured here", shape);
     snprintf(figure->caption, sizeof figure->caption,

@@ -26,8 +26,7 @@ typedef struct {
 } Ranks;
 
 static bool has_rank(const StoredPoint *p) {
-    const MethodFamily family = method_family(p->point.contender);
-    return (family == FAMILY_LOWRANK || family == FAMILY_MLA) && view_value(p, "latent_rank") > 0;
+    return method_family(p->point.contender) == FAMILY_LOWRANK && view_value(p, "latent_rank") > 0;
 }
 
 /* The relative error of keys and values side by side, NaN where they were not measured. */
@@ -45,13 +44,9 @@ static double expected(const StoredPoint *p) {
     return plain ? view_value(p, "fitted_loss") : NAN;
 }
 
-/* "joint" of "joint-512", "MLA +64" of "MLA-448+64". */
+/* "joint" of "joint-512". */
 static void series_label(const char *label, char *out, size_t size) {
-    size_t used = 0, at = strcspn(label, "-");
-    used = (size_t)snprintf(out, size, "%.*s", (int)at, label);
-    if (label[at] == '-') at++;
-    at += strspn(label + at, "0123456789");
-    if (label[at] == '+') snprintf(out + used, size - used, " C%s", label + at);
+    snprintf(out, size, "%.*s", (int)strcspn(label, "-"), label);
 }
 
 static void collect(const View *view, const Slice *slice, Ranks *ranks) {
@@ -142,24 +137,46 @@ static void write_looks(const Ranks *ranks, Drawing *d) {
     }
 }
 
+/* The series that loses least of the output at a rank; NULL where one has no such point. */
+static const Series *best_at(const View *view, const Slice *slice, const Ranks *ranks, double rank,
+                             double *least) {
+    const Series *best = NULL;
+    for (size_t i = 0; i < ranks->count; i++) {
+        const StoredPoint *p = next_rank(view, slice, &ranks->series[i], rank - 0.5);
+        if (!p || view_value(p, "latent_rank") != rank) return NULL;
+        const double error = loss_pooled(view, slice, p->point.contender, "y_rel");
+        if (!best || error < *least) *least = error, best = &ranks->series[i];
+    }
+    return best;
+}
+
+/* Says who loses least most often, over the ranks that all have. */
+static void title(const View *view, const Slice *slice, const Ranks *ranks, Figure *figure) {
+    size_t wins[SERIES_MOST] = { 0 }, common = 0, best = 0;
+    const StoredPoint *p = next_rank(view, slice, &ranks->series[0], 0);
+    for (; p; p = next_rank(view, slice, &ranks->series[0], view_value(p, "latent_rank"))) {
+        double error = 0;
+        const Series *first = best_at(view, slice, ranks, view_value(p, "latent_rank"), &error);
+        if (!first) continue;
+        common++;
+        wins[first - ranks->series]++;
+    }
+    for (size_t i = 1; i < ranks->count; i++)
+        if (wins[i] > wins[best]) best = i;
+    if (ranks->count > 1 && common)
+        snprintf(figure->title, sizeof figure->title,
+                 "%s loses least of the output at %zu of %zu ranks", ranks->series[best].label,
+                 wins[best], common);
+    else
+        snprintf(figure->title, sizeof figure->title,
+                 "What a rank loses of keys, values and output");
+}
+
 static void describe(const View *view, const Slice *slice, const Ranks *ranks, Figure *figure) {
     char shape[128];
     view_teacher_shape(view, slice, shape, sizeof shape);
-    const char *best = "";
-    double least = INFINITY, rank = 0;
-    for (size_t i = 0; i < ranks->count; i++) { /* at the least rank that is common */
-        const StoredPoint *p = next_rank(view, slice, &ranks->series[i], 0);
-        if (p && view_value(p, "latent_rank") > rank) rank = view_value(p, "latent_rank");
-    }
-    for (size_t i = 0; i < ranks->count; i++) {
-        const StoredPoint *p = next_rank(view, slice, &ranks->series[i], rank - 1);
-        if (!p || view_value(p, "latent_rank") != rank) continue;
-        const double error = loss_pooled(view, slice, p->point.contender, "y_rel");
-        if (error < least) least = error, best = ranks->series[i].label;
-    }
     snprintf(figure->name, sizeof figure->name, "rank");
-    snprintf(figure->title, sizeof figure->title,
-             "At rank %.0f %s loses least of the output: y_rel %.2g", rank, best, least);
+    title(view, slice, ranks, figure);
     snprintf(figure->subtitle, sizeof figure->subtitle,
              "marks measured on the scored text; lines from eigenvalues; on a layer of %s", shape);
     snprintf(figure->caption, sizeof figure->caption,
@@ -180,6 +197,6 @@ Status figure_rank(const View *view, const char *folder, Figure *figure, Error *
     TRY(figure_begin(&d, folder, figure, err));
     write_series(view, &slice, &ranks, d.data.stream);
     write_looks(&ranks, &d);
-    figure_text(&d, "x_label", "rank: values cached a token, rotated ones apart");
+    figure_text(&d, "x_label", "rank: values cached a token");
     return figure_end(&d, OK, "rank", err);
 }

@@ -77,8 +77,10 @@ static Status write_discs(const Discs *discs, const Axis *x, const Axis *y, doub
 static void describe(const View *view, const Losses *losses, const Discs *discs, Figure *figure) {
     char shape[128], tokens[32], time[32], ratio[32];
     const Disc *best = NULL;
+    size_t small = 0;
     for (size_t i = 0; i < discs->count; i++) {
         const Disc *disc = &discs->disc[i];
+        small += disc->loss->ratio >= 8;
         if (disc->loss->ratio < 8 || disc->loss->error > error_verdicts[1].most) continue;
         if (!best || disc->time->value < best->time->value) best = disc;
     }
@@ -91,6 +93,10 @@ static void describe(const View *view, const Losses *losses, const Discs *discs,
         snprintf(figure->title, sizeof figure->title,
                  "Fastest of the usable at 8x and more: %s, %s at %s", best->loss->look->label,
                  time, ratio);
+    } else if (small) {
+        snprintf(figure->title, sizeof figure->title,
+                 "None of the %zu timed at 8x and more is usable (y_rel up to %.2g)", small,
+                 error_verdicts[1].most);
     } else {
         snprintf(figure->title, sizeof figure->title, "Bytes, latency and error at once");
     }

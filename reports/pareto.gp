@@ -25,7 +25,7 @@ do for [k = 1:3] {
     eval terminal[k]
     set output name.suffix[k]
     plot name.'.tsv' using (of(2, 'x')):(of(2, 'y')) with lines lc rgb 0x999999 lw 2.2, \
-         '' using (of(3, 'x')):(of(3, 'y')):(int(column('colour'))) with lines lc rgb variable lw 0.7, \
+         '' using (of(3, 'x')):(of(3, 'y')):(int(column('colour')) + 0x90000000) with lines lc rgb variable lw 1.2, \
          '' using (of(1, 'x')):(of(1, 'y')):(int(column('mark'))):(int(column('colour'))) with points pt variable ps 1.0 lw 1.4 lc rgb variable
     unset output
 }

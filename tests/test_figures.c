@@ -333,7 +333,7 @@ Test(figures, what_papers_report_stands_apart_with_its_source) {
     write_report();
     HOLDS("published.tsv", "1\tmha*int4\t3.2\t0.1\t13983232\t7\tthis run\n");
     HOLDS("published.tsv", "2\tMethod 1+2 Model\t8\t3\t6710886\t2\tA paper\n");
-    HOLDS("published.gp", "Published: Model at 8.0x, 3.0 times the perplexity");
+    HOLDS("published.gp", "Published, untrained: Model at 8.0x, 3.0 times the perplexity");
     LACKS("pareto.tsv", "Method 1+2");
 }
 
