@@ -7,7 +7,8 @@ set ytics scale 0
 set xlabel x_label offset 0, 0.3 textcolor rgb ink
 unset grid
 set border 1
-set lmargin at screen 0.25
+if (!exists("left")) left = 0.25
+set lmargin at screen left
 set rmargin at screen 0.76
 set tmargin at screen 1 - 68.0 / height
 set bmargin at screen 60.0 / height

@@ -4,6 +4,7 @@
 
 #include "chart.h"
 #include "figures.h"
+#include "methods.h"
 #include "quantity.h"
 
 static const char per_token[] = "cache_bytes_per_token";
@@ -54,19 +55,22 @@ Status figure_bytes(const View *view, const char *folder, Figure *figure, Error 
              "exact: closed form, equal to the bytes counted on the held cache%s%s%s",
              types ? "" : "; ", types ? "" : p->point.kv_dtype, types ? "" : " rows");
     snprintf(figure->caption, sizeof figure->caption,
-             "Bytes that one more token of context adds to the cache, all layers together, on a "
-             "logarithmic axis. The factor is how much less that is than MHA of the same heads in "
-             "bf16.");
+             "%s, all layers together, on a logarithmic axis. The factor is how much less that is "
+             "than MHA of the same heads in bf16.",
+             methods_compared(view->run)
+                 ? "Bytes that a sequence stores over its tokens"
+                 : "Bytes that one more token of context adds to the cache");
     Drawing d;
     TRY(figure_begin(&d, folder, figure, err));
     fprintf(d.data.stream, "row\tlabel\tvalue\tcolour\tmark\ttext\n");
     Axis axis = { 0 };
-    size_t rows = 0;
+    size_t rows = 0, longest = 0;
     for (size_t at = 0; (p = view_next(view, &slice, per_token, &at));) {
         if (!first_of_size(view, p)) continue;
         char label[128], bytes[32], ratio[32] = "";
         const double value = view_value(p, per_token);
         row_label(view, p, types, label, sizeof label);
+        if (strlen(label) > longest) longest = strlen(label);
         format_whole_bytes(value, bytes, sizeof bytes);
         if (isfinite(view_value(p, "ratio_to_mha")))
             format_ratio(view_value(p, "ratio_to_mha"), ratio, sizeof ratio);
@@ -83,6 +87,7 @@ Status figure_bytes(const View *view, const char *folder, Figure *figure, Error 
     axis_write(&d, "x", &axis);
     figure_number(&d, "N", (double)rows);
     figure_number(&d, "height", 140 + 34 * (double)rows);
+    if (longest > 20) figure_number(&d, "left", 0.25 + 0.01 * (double)(longest - 20));
     figure_text(&d, "x_label", "cache bytes a token (B)");
     return figure_end(&d, OK, "dots", err);
 }
@@ -108,6 +113,8 @@ Status figure_context(const View *view, const char *folder, Figure *figure, Erro
     enum { LONGEST = 1048576 };
     const Slice slice = view_slice(view, "bytes", per_token, false);
     if (!view_first(view, &slice, per_token)) return OK;
+    /* windows and kept tokens: what methods hold is no straight line through one point */
+    if (methods_compared(view->run)) return OK;
     const char *device = store_fact(view->run, "device");
     double memory = 0;
     if (!quantity_real(store_fact(view->run, "device_memory_bytes"), &memory)) memory = 0;

@@ -4,6 +4,7 @@
 
 #include "chart.h"
 #include "figures.h"
+#include "methods.h"
 
 /* One curve a contender over the points of a slice. by_query: x is the new tokens. */
 static Status draw_curves(const View *view, Slice slice, const char *metric, bool by_query,
@@ -49,9 +50,18 @@ static const char *plural(size_t count) {
     return count == 1 ? "" : "s";
 }
 
+static bool several_contexts(const View *view, const Slice *slice) {
+    const StoredPoint *first = view_first(view, slice, "attention_ns"), *p;
+    for (size_t at = 0; (p = view_next(view, slice, "attention_ns", &at));)
+        if (p->point.context_tokens != first->point.context_tokens) return true;
+    return false;
+}
+
 Status figure_decode(const View *view, const char *folder, Figure *figure, Error *err) {
     const Slice slice = view_slice(view, "decode", "attention_ns", false);
     if (!view_first(view, &slice, "attention_ns")) return OK;
+    /* many methods at one context stand in figures_threeway.c */
+    if (methods_compared(view->run) && !several_contexts(view, &slice)) return OK;
     char shape[128];
     view_shape(view, &slice, "attention_ns", shape, sizeof shape);
     snprintf(figure->name, sizeof figure->name, "decode");

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "figures.h"
+#include "methods.h"
 #include "quantity.h"
 
 static const char *const phases[] = { "decode", "prefill" };
@@ -67,17 +68,22 @@ static size_t write_groups(const View *view, Drawing *d, Axis *x, Axis *y) {
     return group;
 }
 
-/* The legend: a name for each contender that has a point. */
+/* The legend: a name for each contender that has a point; of methods for each family. */
 static void write_legend(const View *view, Drawing *d) {
     const char *const arrays[] = { "entry", "entry_colour", "entry_mark" };
+    const bool methods = methods_compared(view->run);
+    bool named[FAMILIES] = { false };
     size_t entries = 0;
     for (size_t i = 0; i < 3; i++) figure_array(d, arrays[i], view->contender_count);
     for (size_t i = 0; i < view->contender_count; i++) {
         const Contender *c = &view->contenders[i];
+        const MethodFamily family = method_family(c->name);
         const Slice decode = { phases[0], c->name, NULL, NULL, ANY, ANY, ANY },
                     prefill = { phases[1], c->name, NULL, NULL, ANY, ANY, ANY };
         if (!has_group(view, &decode) && !has_group(view, &prefill)) continue;
-        figure_item(d, "entry", entries, c->label);
+        if (methods && named[family]) continue;
+        named[family] = true;
+        figure_item(d, "entry", entries, methods ? method_family_name(family) : c->label);
         figure_number_item(d, "entry_colour", entries, c->colour);
         figure_number_item(d, "entry_mark", entries++, c->mark);
     }

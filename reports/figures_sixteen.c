@@ -172,20 +172,29 @@ static void write_baseline(const View *view, const Slice *decode, size_t context
     }
 }
 
-/* What the figure says of methods: the least error of those that can be held. */
+/* What the figure says of methods: the least error of those within a tenth of 16x that can be held;
+ * where there are none, how far from it they are. */
 static void title_methods(const View *view, const bool *chosen, Figure *figure) {
     const Contender *best = NULL;
-    char ratio[32];
+    double low = INFINITY, high = 0;
+    char least[32], most[32];
     for (size_t i = 0; i < view->contender_count; i++) {
         const Contender *c = &view->contenders[i];
-        if (!chosen[i] || method_is_bound(c->name) || !isfinite(error_of(view, c->name))) continue;
-        if (!best || error_of(view, c->name) < error_of(view, best->name)) best = c;
+        const double ratio = view_ratio(view, c->name), error = error_of(view, c->name);
+        if (!chosen[i] || method_is_bound(c->name)) continue;
+        low = fmin(low, ratio);
+        high = fmax(high, ratio);
+        if (ratio > 1.1 * sixteen || sixteen > 1.1 * ratio || !isfinite(error)) continue;
+        if (!best || error < error_of(view, best->name)) best = c;
     }
-    if (!best) return;
-    format_ratio(view_ratio(view, best->name), ratio, sizeof ratio);
-    snprintf(figure->title, sizeof figure->title,
-             "Brought nearest to 16x, %s loses least: y_rel %.3g at %s", best->label,
-             error_of(view, best->name), ratio);
+    format_ratio(best ? view_ratio(view, best->name) : low, least, sizeof least);
+    format_ratio(high, most, sizeof most);
+    if (best)
+        snprintf(figure->title, sizeof figure->title, "Near 16x %s loses least: y_rel %.3g at %s",
+                 best->label, error_of(view, best->name), least);
+    else
+        snprintf(figure->title, sizeof figure->title, "Nearest to 16x of each kind: from %s to %s",
+                 least, most);
 }
 
 static Status draw(const View *view, const bool *chosen, bool methods, const char *folder,

@@ -75,7 +75,7 @@ static Status write_discs(const Discs *discs, const Axis *x, const Axis *y, doub
 }
 
 static void describe(const View *view, const Losses *losses, const Discs *discs, Figure *figure) {
-    char shape[128], tokens[32], time[32], ratio[32];
+    char shape[128], tokens[32], time[32];
     const Disc *best = NULL;
     size_t small = 0;
     for (size_t i = 0; i < discs->count; i++) {
@@ -89,10 +89,8 @@ static void describe(const View *view, const Losses *losses, const Discs *discs,
     snprintf(figure->name, sizeof figure->name, "threeway");
     if (best) {
         format_time(best->time->value, time, sizeof time);
-        format_ratio(best->loss->ratio, ratio, sizeof ratio);
-        snprintf(figure->title, sizeof figure->title,
-                 "Fastest of the usable at 8x and more: %s, %s at %s", best->loss->look->label,
-                 time, ratio);
+        snprintf(figure->title, sizeof figure->title, "Fastest usable at 8x and more: %s, %s",
+                 best->loss->look->label, time);
     } else if (small) {
         snprintf(figure->title, sizeof figure->title,
                  "None of the %zu timed at 8x and more is usable (y_rel up to %.2g)", small,
@@ -116,7 +114,8 @@ static Status draw(const View *view, const Losses *losses, const Discs *discs, c
     Axis x = { 0 }, y = { 0 };
     for (size_t i = 0; i < discs->count; i++) {
         axis_hold(&x, discs->disc[i].loss->ratio);
-        axis_hold(&y, discs->disc[i].time->value / 1e6);
+        axis_hold(&y, discs->disc[i].time->low / 1e6);
+        axis_hold(&y, discs->disc[i].time->high / 1e6);
     }
     x = (Axis){ x.low / 1.5, x.high * 2.2 };
     axis_snap(&y);
