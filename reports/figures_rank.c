@@ -29,19 +29,33 @@ static bool has_rank(const StoredPoint *p) {
     return method_family(p->point.contender) == FAMILY_LOWRANK && view_value(p, "latent_rank") > 0;
 }
 
-/* The relative error of keys and values side by side, NaN where they were not measured. */
-static double side_by_side(const StoredPoint *p) {
-    const double difference = view_value(p, "k_rel_difference") + view_value(p, "v_rel_difference");
-    return sqrt(difference / (view_value(p, "k_rel_size") + view_value(p, "v_rel_size")));
+/* The points of the same contender in the slice: one a layer. */
+static Slice layers_of(const Slice *slice, const StoredPoint *p) {
+    Slice own = *slice;
+    own.contender = p->point.contender;
+    return own;
 }
 
-/* What the eigenvalues say of it: of methods whose measure is that of keys and values as they are.
- */
-static double expected(const StoredPoint *p) {
+/* The relative error of keys and values side by side, pooled over layers; NaN where they were not
+ * measured. */
+static double side_by_side(const View *view, const Slice *slice, const StoredPoint *p) {
+    const Slice own = layers_of(slice, p);
+    double difference = 0, size = 0;
+    for (size_t at = 0; (p = view_next(view, &own, "k_rel_size", &at));) {
+        difference += view_value(p, "k_rel_difference") + view_value(p, "v_rel_difference");
+        size += view_value(p, "k_rel_size") + view_value(p, "v_rel_size");
+    }
+    return size > 0 ? sqrt(difference / size) : NAN;
+}
+
+/* What the eigenvalues say of it: of methods whose measure is that of keys and values as they are,
+ * in one layer. */
+static double expected(const View *view, const Slice *slice, const StoredPoint *p) {
+    const Slice own = layers_of(slice, p);
     const char *const name = p->point.contender;
     const bool plain = strncmp(name, "lowrank-separate", strlen("lowrank-separate")) == 0 ||
                        strncmp(name, "lowrank-joint", strlen("lowrank-joint")) == 0;
-    return plain ? view_value(p, "fitted_loss") : NAN;
+    return plain && view_count(view, &own, "y_rel") == 1 ? view_value(p, "fitted_loss") : NAN;
 }
 
 /* "joint" of "joint-512". */
@@ -53,8 +67,9 @@ static void collect(const View *view, const Slice *slice, Ranks *ranks) {
     const StoredPoint *p;
     for (size_t at = 0; (p = view_next(view, slice, "y_rel", &at));) {
         char kind[METHOD_KIND];
+        const Slice own = layers_of(slice, p);
         size_t i = 0;
-        if (!has_rank(p)) continue;
+        if (!has_rank(p) || view_first(view, &own, "y_rel") != p) continue;
         method_kind(p->point.contender, kind);
         while (i < ranks->count && strcmp(ranks->series[i].kind, kind) != 0) i++;
         if (i == SERIES_MOST) continue;
@@ -102,7 +117,7 @@ static void write_series(const View *view, const Slice *slice, Ranks *ranks, FIL
         const StoredPoint *p = next_rank(view, slice, s, 0);
         for (; p; p = next_rank(view, slice, s, view_value(p, "latent_rank"))) {
             const double rank = view_value(p, "latent_rank");
-            const double values[] = { side_by_side(p), expected(p),
+            const double values[] = { side_by_side(view, slice, p), expected(view, slice, p),
                                       loss_pooled(view, slice, p->point.contender, "y_rel") };
             fprintf(data, "%zu\t", i + 1);
             figure_field(data, s->label);
@@ -163,7 +178,7 @@ static void title(const View *view, const Slice *slice, const Ranks *ranks, Figu
     }
     for (size_t i = 1; i < ranks->count; i++)
         if (wins[i] > wins[best]) best = i;
-    if (ranks->count > 1 && common)
+    if (ranks->count > 1 && common > 1)
         snprintf(figure->title, sizeof figure->title,
                  "%s loses least of the output at %zu of %zu ranks", ranks->series[best].label,
                  wins[best], common);

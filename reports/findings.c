@@ -8,6 +8,8 @@
 
 #include "buffer.h"
 #include "figures.h"
+#include "losses.h"
+#include "methods.h"
 #include "quantity.h"
 
 static const char per_token[] = "cache_bytes_per_token";
@@ -131,26 +133,26 @@ static Status write_decode(const View *view, const Contender *base, Page *page, 
     return OK;
 }
 
-/* Calls each error by its name: all contenders but the baseline, best verdict first. */
-static void write_verdicts(const View *view, const Slice *slice, Page *page) {
-    char text[1500];
+/* Calls each error by its name: all contenders but MHA as it is and bounds, best verdict first. */
+static void write_verdicts(const View *view, const Losses *losses, Page *page) {
+    char text[3000];
     size_t used = (size_t)snprintf(text, sizeof text,
                                    "By kvlab's rule of thumb for y_rel, converted without "
                                    "training:");
     const char *semicolon = "";
     for (size_t i = 0; i < ERROR_VERDICTS; i++) {
         size_t named = 0;
-        const StoredPoint *p;
-        for (size_t at = 0;
-             (p = view_next(view, slice, "y_rel", &at)) && used + 160 < sizeof text;) {
-            const double error = view_value(p, "y_rel");
-            if (error > error_verdicts[i].most || (i && error <= error_verdicts[i - 1].most) ||
-                strcmp(p->point.attention, "mha") == 0)
+        for (size_t c = 0; c < view->contender_count && used + 160 < sizeof text; c++) {
+            const Contender *look = &view->contenders[c];
+            const Loss *l = losses_of(losses, look);
+            const bool as_it_is =
+                strcmp(look->attention, "mha") == 0 && method_family(look->name) == FAMILY_TEACHER;
+            if (!l || l->bound || as_it_is || l->error > error_verdicts[i].most ||
+                (i && l->error <= error_verdicts[i - 1].most))
                 continue;
             used += (size_t)snprintf(text + used, sizeof text - used, "%s %s%s%s (%.3g)",
                                      named ? "," : semicolon, named ? "" : error_verdicts[i].name,
-                                     named ? "" : " ",
-                                     view_contender(view, p->point.contender)->label, error);
+                                     named ? "" : " ", look->label, l->error);
             named++;
         }
         if (named) semicolon = ";";
@@ -160,29 +162,36 @@ static void write_verdicts(const View *view, const Slice *slice, Page *page) {
     page_list_item(page, text);
 }
 
-static size_t write_error(const View *view, Page *page) {
-    const Slice slice = view_slice(view, "error", "y_rel", true);
-    const StoredPoint *best = NULL, *worst = NULL, *p;
-    for (size_t at = 0; (p = view_next(view, &slice, "y_rel", &at));) {
-        if (!(view_value(p, "ratio_to_mha") >= 16 * (1 - 1e-9))) continue;
-        if (!best || view_value(p, "y_rel") < view_value(best, "y_rel")) best = p;
-        if (!worst || view_value(p, "y_rel") > view_value(worst, "y_rel")) worst = p;
+static size_t write_errors(const View *view, const Losses *losses, Page *page) {
+    const Loss *best = NULL, *worst = NULL;
+    for (size_t i = 0; i < losses->count; i++) {
+        const Loss *l = &losses->loss[i];
+        if (l->bound || l->ratio < 16 * (1 - 1e-9)) continue;
+        if (!best || l->error < best->error) best = l;
+        if (!worst || l->error > worst->error) worst = l;
     }
     if (!best) return 0;
     char text[512], others[160] = "", shape[128];
-    view_teacher_shape(view, &slice, shape, sizeof shape);
+    view_teacher_shape(view, &losses->slice, shape, sizeof shape);
     if (worst != best)
-        snprintf(others, sizeof others, ", and the most with %s (%.3g)",
-                 view_contender(view, worst->point.contender)->label, view_value(worst, "y_rel"));
+        snprintf(others, sizeof others, ", and the most with %s (%.3g)", worst->look->label,
+                 worst->error);
     snprintf(
         text, sizeof text,
         "Of the contenders at 16x or more, %s loses least: y_rel %.3g%s (measured on a layer of "
         "%s).",
-        view_contender(view, best->point.contender)->label, view_value(best, "y_rel"), others,
-        shape);
+        best->look->label, best->error, others, shape);
     page_list_item(page, text);
-    write_verdicts(view, &slice, page);
+    write_verdicts(view, losses, page);
     return 2;
+}
+
+static Status write_error(const View *view, Page *page, size_t *written, Error *err) {
+    Losses losses;
+    TRY(losses_read(&losses, view, err));
+    *written += write_errors(view, &losses, page);
+    losses_free(&losses);
+    return OK;
 }
 
 /* One sentence for the longest context that has a crossover inside what was measured. */
@@ -223,7 +232,7 @@ Status findings_write(const View *view, Page *page, Error *err) {
     size_t written = write_bytes(view, base, page);
     written += write_device(view, page);
     Status status = base ? write_decode(view, base, page, &written, err) : OK;
-    written += write_error(view, page);
+    if (status == OK) status = write_error(view, page, &written, err);
     written += write_crossover(view, page);
     if (!written) page_list_item(page, "No finished point allows a comparison.");
     page_list_end(page);

@@ -81,6 +81,12 @@ void losses_free(Losses *losses) {
     *losses = (Losses){ .count = 0 };
 }
 
+const Loss *losses_of(const Losses *losses, const Contender *look) {
+    for (size_t i = 0; i < losses->count; i++)
+        if (losses->loss[i].look == look) return &losses->loss[i];
+    return NULL;
+}
+
 const Loss *losses_least(const Losses *losses, double ratio) {
     const Loss *best = NULL;
     for (size_t i = 0; i < losses->count; i++) {

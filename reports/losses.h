@@ -28,6 +28,9 @@ void losses_free(Losses *losses);
  * when there is none. */
 const Loss *losses_least(const Losses *losses, double ratio);
 
+/* The loss of a contender, NULL when it has none. */
+const Loss *losses_of(const Losses *losses, const Contender *look);
+
 /* The slice of the error points, as losses_read takes it. */
 Slice losses_slice(const View *view);
 

@@ -306,6 +306,18 @@ Test(figures, errors_by_rank_stand_beside_what_the_eigenvalues_say) {
     LACKS("rank.tsv", "0.0625");
 }
 
+Test(figures, several_layers_of_one_rank_are_no_series) {
+    for (size_t layer = 0; layer < 3; layer++) {
+        Point p = point("error", "lowrank-joint-64", layer);
+        const Metric metrics[] = { number("y_rel", 0.1), number("ratio_to_mha", 16),
+                                   number("latent_rank", 64) };
+        put(&p, metrics, 3);
+    }
+    write_report();
+    cr_assert(exists("pareto.tsv"));
+    cr_assert_not(exists("rank.tsv"));
+}
+
 Test(figures, spectra_are_drawn_as_they_are_stored) {
     const Point p = point("error", "mha", 0);
     const Metric metrics[] = {
