@@ -134,9 +134,12 @@ static void put_answers(Json *json, Planned *planned) {
     Deployment fewest;
     double sequences;
     if (plan->input.hardware &&
-        answers_fewest_gpus(plan, users, GPUS_MOST / 64, &fewest, &sequences, &planned->scratch)) {
+        layouts_fewest_gpus(plan, users, GPUS_MOST / 64, &fewest, &sequences, &planned->scratch)) {
         Json *gpus = json_new_object();
         put_deployment(gpus, &fewest);
+        char options[LAYOUT_TEXT];
+        layouts_options(plan, &fewest, options, sizeof options);
+        json_put_string(gpus, "options", options);
         put(gpus, "max_sequences", sequences);
         json_put(json, "fewest_gpus", gpus);
     }

@@ -24,7 +24,7 @@ static void print_head(const Planned *planned) {
     char type[KV_TYPE_ROOM], context[32], layout[96];
     kv_type_name(r->input.type, type);
     count_text((double)r->input.context_tokens, context);
-    answers_layout_text(&r->input.deployment, layout, sizeof layout);
+    layouts_text(&r->input.deployment, layout, sizeof layout);
     printf("%s: %s, %zu layers, weights %s\n", r->model.name, r->model.attention, r->model.layers,
            r->model.weight_format);
     if (r->input.hardware)
@@ -35,32 +35,46 @@ static void print_head(const Planned *planned) {
 }
 
 static void print_binding(const Plan *plan) {
-    const size_t copies = answers_copies(plan);
+    const Deployment *d = &plan->input.deployment;
+    const size_t copies = layouts_copies(plan, d->tp, d->dcp);
     switch (plan->binds) {
     case BINDS_WEIGHTS:
-        printf("weights and reserve leave no memory for a cache");
+        printf("weights and reserve: they leave no memory");
         break;
     case BINDS_SEQUENCE:
-        printf("the cache of one is larger than the pool");
+        printf("one user's cache: it is larger than the pool");
         break;
     default:
-        printf("cache memory");
+        printf("memory of the cache");
     }
-    if (plan->binds != BINDS_WEIGHTS && copies > 1)
-        printf(", of which %zu GPUs hold the same", copies);
+    if (plan->binds != BINDS_WEIGHTS && copies > 1) printf("; each row lies on %zu GPUs", copies);
     printf("\n");
 }
 
+/* Tokens of the pool; where layers share it in groups, as logs count them. */
+static void print_tokens(const Plan *plan, const char *kind) {
+    const RankPages *pages = &plan->rank[plan->binding_stage];
+    char tokens[32], blocks[32];
+    size_t groups = 0;
+    for (size_t i = 0; i < pages->count; i++) groups += pages->part[i].groups;
+    printf("  tokens cached     %-11s %s; ", count_text(plan->cache_tokens, tokens), kind);
+    count_text(plan->blocks, blocks);
+    if (groups)
+        printf("as older logs count: %s blocks / %zu groups x %zu", blocks, groups,
+               pages->block_tokens);
+    else
+        printf("in %s blocks of %.0f", blocks, plan->block_tokens);
+    printf("%s\n", plan->input.deployment.dp > 1 ? ", a data-parallel rank" : "");
+}
+
 static void print_answer(const Plan *plan) {
-    char users[32], tokens[32], longest[32], limit[32], blocks[32];
+    char users[32], longest[32], limit[32];
     const size_t sequences = plan->input.sequences;
     /* the reserve for activations is modelled, and so is what it leaves */
     const char *kind = plan->input.hardware && !plan->input.kv_pool_bytes ? "modelled" : "exact";
     printf("  users at once     %-11s %s; bound by ", count_text(plan->max_sequences, users), kind);
     print_binding(plan);
-    printf("  tokens cached     %-11s %s; in %s blocks of %.0f%s\n",
-           count_text(plan->cache_tokens, tokens), kind, count_text(plan->blocks, blocks),
-           plan->block_tokens, plan->input.deployment.dp > 1 ? ", a data-parallel rank" : "");
+    print_tokens(plan, kind);
     const size_t most = plan_longest_context(plan, (double)sequences, (size_t)1 << 32);
     const size_t own = plan->input.model->longest_tokens;
     printf("  longest context   %-11s %s; for %zu user%s", count_text((double)most, longest), kind,
@@ -150,10 +164,18 @@ static void print_changes(Planned *planned) {
     const double users = (double)plan->input.sequences;
     const size_t count = answers_changes(plan, users, changes, &planned->scratch);
     if (!count) return;
-    printf("\n  users   with              what would change, best first\n");
-    for (size_t i = 0; i < count && i < CHANGES_SHOWN; i++) {
+    const size_t shown = count < CHANGES_SHOWN ? count : CHANGES_SHOWN;
+    int width = 0;
+    for (size_t i = 0; i < shown; i++)
+        if ((int)strlen(changes[i].options) > width) width = (int)strlen(changes[i].options);
+    if (plan->max_sequences >= users)
+        printf("\n  users   %-*s   what would change, most users first\n", width, "with");
+    else
+        printf("\n  users   %-*s   what would make %zu fit, cheapest first\n", width, "with",
+               plan->input.sequences);
+    for (size_t i = 0; i < shown; i++) {
         char fit[32];
-        printf("  %-7s %-16s %s, for %s\n", count_text(changes[i].sequences, fit),
+        printf("  %-7s %-*s   %s, for %s\n", count_text(changes[i].sequences, fit), width,
                changes[i].options, changes[i].text, changes[i].price);
     }
 }
@@ -179,4 +201,6 @@ void plan_print_text(Planned *planned) {
     if (r->notes) printf("\n");
     for (size_t i = 0; i < r->notes && (planned->ledger || i < NOTES_SHOWN); i++)
         printf("  note: %s\n", r->note[i]);
+    if (!planned->ledger && r->notes > NOTES_SHOWN)
+        printf("  note: %zu more with --ledger\n", r->notes - NOTES_SHOWN);
 }

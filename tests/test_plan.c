@@ -26,7 +26,8 @@ static PlanInput input_of(const Architecture *model, const Engine *engine, Deplo
                         .context_tokens = CONTEXT,
                         .sequences = 1 };
     Error err;
-    cr_assert_eq(deployment_resolve(&input.deployment, asked, model, &err), OK, "%s", err.text);
+    cr_assert_eq(deployment_resolve(&input.deployment, asked, model, NULL, &err), OK, "%s",
+                 err.text);
     return input;
 }
 
@@ -170,7 +171,7 @@ Test(plan, experts_lie_whole_on_the_ranks_that_they_are_spread_over) {
         Deployment d;
         Stage stage[STAGES_MOST];
         Error err;
-        cr_assert_eq(deployment_resolve(&d, ranks[i].asked, &v3, &err), OK, "%s", err.text);
+        cr_assert_eq(deployment_resolve(&d, ranks[i].asked, &v3, NULL, &err), OK, "%s", err.text);
         deployment_stages(&v3, &d, false, stage);
         cr_expect_float_eq(deployment_weights(&v3, &d, stage).part[PART_EXPERTS],
                            experts * ranks[i].share, 1, "%zu", i);
@@ -187,7 +188,7 @@ Test(plan, weights_of_all_ranks_hold_every_parameter_and_copies_beside) {
         Deployment d;
         Stage stages[STAGES_MOST];
         Error err;
-        cr_assert_eq(deployment_resolve(&d, asked[i], &v3, &err), OK);
+        cr_assert_eq(deployment_resolve(&d, asked[i], &v3, NULL, &err), OK);
         deployment_stages(&v3, &d, false, stages);
         double sum = 0;
         for (size_t s = 0; s < d.pp; s++)
@@ -205,7 +206,7 @@ Test(plan, ranks_that_do_not_make_the_gpus_are_refused) {
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         Deployment d;
         Error err;
-        cr_expect_eq(deployment_resolve(&d, wrong[i], &v3, &err), ERR_INPUT, "%zu", i);
+        cr_expect_eq(deployment_resolve(&d, wrong[i], &v3, NULL, &err), ERR_INPUT, "%zu", i);
     }
 }
 
@@ -253,7 +254,7 @@ static bool draw_plan(Drawn *d, size_t i, Plan *out) {
                             .type = kv_type(draw(i, 13, 2) == 1 ? ROW_BF16 : ROW_FP8),
                             .context_tokens = 256 * draw(i, 14, 512),
                             .sequences = draw(i, 15, 64) };
-    return deployment_resolve(&d->input.deployment, asked, &d->model, &err) == OK &&
+    return deployment_resolve(&d->input.deployment, asked, &d->model, NULL, &err) == OK &&
            plan_make(out, &d->input, &err) == OK;
 }
 
@@ -304,9 +305,9 @@ Test(plan, more_context_never_holds_more_users_and_more_memory_never_fewer) {
         drawn.input.deployment.gpus = 0;
         drawn.input.deployment.ep = 0;
         Error err;
-        cr_assert_eq(
-            deployment_resolve(&drawn.input.deployment, drawn.input.deployment, &drawn.model, &err),
-            OK);
+        cr_assert_eq(deployment_resolve(&drawn.input.deployment, drawn.input.deployment,
+                                        &drawn.model, NULL, &err),
+                     OK);
         plan_of(&plan, &drawn.input);
         cr_assert_geq(plan.max_sequences, other.max_sequences, "plan %zu", i);
     }
@@ -354,9 +355,9 @@ Test(plan, changes_that_fit_come_first_and_the_fewest_gpus_are_fewest) {
     cr_expect(changes[0].fits);
     Deployment fewest;
     double sequences;
-    cr_assert(answers_fewest_gpus(&plan, 100, 64, &fewest, &sequences, &other));
+    cr_assert(layouts_fewest_gpus(&plan, 100, 64, &fewest, &sequences, &other));
     cr_expect_geq(sequences, 100);
-    cr_expect_eq(answers_copies(&plan), 8);
+    cr_expect_eq(layouts_copies(&plan, 8, 1), 8);
 }
 
 Test(plan, attention_flops_are_those_of_the_closed_forms) {

@@ -11,8 +11,39 @@ static size_t ceil_div(size_t a, size_t b) {
     return (a + b - 1) / b;
 }
 
+size_t deployment_node(const Hardware *hardware) {
+    const size_t linked = hardware ? hardware->link_devices : 0;
+    return linked && linked < NODE_GPUS ? linked : NODE_GPUS;
+}
+
+static bool divides_heads(const Architecture *model, size_t ranks) {
+    for (size_t i = 0; i < model->kind_count; i++)
+        if (model->kind[i].heads % ranks) return false;
+    return true;
+}
+
+static bool is_sparse(const Architecture *model) {
+    for (size_t i = 0; i < model->kind_count; i++)
+        if (model->kind[i].keeps == KEEPS_LATENT || model->kind[i].keeps == KEEPS_ROW) return true;
+    return model->experts > 0;
+}
+
+/* The layout of `left` GPUs where neither tp nor dp is given: see the header. */
+static void choose_layout(Deployment *d, const Architecture *model, size_t node, size_t left) {
+    const size_t dcp = or_one(d->dcp);
+    for (size_t ranks = 1; ranks <= node && ranks <= left; ranks++)
+        if (left % ranks == 0 && ranks % dcp == 0 && divides_heads(model, ranks)) d->tp = ranks;
+    if (!d->tp) d->tp = left;
+    const size_t rest = left / d->tp;
+    const bool staged = !d->pp && !is_sparse(model) && rest <= STAGES_MOST && rest <= model->layers;
+    if (staged)
+        d->pp = rest;
+    else
+        d->dp = rest;
+}
+
 /* What gpus leave over after the ranks that are given. */
-static Status share_gpus(Deployment *d, Error *err) {
+static Status share_gpus(Deployment *d, const Architecture *model, size_t node, Error *err) {
     const size_t given = or_one(d->tp) * or_one(d->dp) * or_one(d->pp);
     if (!d->gpus) d->gpus = given * (d->tp ? 1 : or_one(d->dcp));
     if (d->gpus % given)
@@ -23,7 +54,9 @@ static Status share_gpus(Deployment *d, Error *err) {
     if (left > 1 && d->tp && d->dp)
         return fail(err, ERR_INPUT, "%zu GPUs: tp %zu x dp %zu x pp %zu makes %zu", d->gpus, d->tp,
                     d->dp, or_one(d->pp), given);
-    if (!d->tp)
+    if (!d->tp && !d->dp)
+        choose_layout(d, model, node, left);
+    else if (!d->tp)
         d->tp = left;
     else if (!d->dp)
         d->dp = left;
@@ -32,8 +65,9 @@ static Status share_gpus(Deployment *d, Error *err) {
     return OK;
 }
 
-Status deployment_resolve(Deployment *out, Deployment d, const Architecture *model, Error *err) {
-    TRY(share_gpus(&d, err));
+Status deployment_resolve(Deployment *out, Deployment d, const Architecture *model,
+                          const Hardware *hardware, Error *err) {
+    TRY(share_gpus(&d, model, deployment_node(hardware), err));
     if (d.gpus > GPUS_MOST) return fail(err, ERR_INPUT, "%zu GPUs: at most %d", d.gpus, GPUS_MOST);
     d.dcp = or_one(d.dcp);
     if (d.tp % d.dcp)

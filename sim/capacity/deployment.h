@@ -6,18 +6,27 @@
 #ifndef KVLAB_DEPLOYMENT_H
 #define KVLAB_DEPLOYMENT_H
 
+#include "hardware.h"
 #include "pages.h"
 
-enum { STAGES_MOST = 64, GPUS_MOST = 1 << 16 };
+enum { STAGES_MOST = 64, GPUS_MOST = 1 << 16, NODE_GPUS = 8 };
 
 typedef struct {
     size_t gpus, tp, dp, dcp, pp, ep;
 } Deployment;
 
-/* Fills what is 0 in `asked`: what gpus leave goes to tp, or to dp where tp is given; dcp alone
- * asks for so many tp ranks; ep is dp x tp for experts under data parallelism, else 1. Errors:
- * ERR_INPUT naming the option that does not divide. */
-Status deployment_resolve(Deployment *out, Deployment asked, const Architecture *model, Error *err);
+/* GPUs that tensor parallelism is dealt within by default: those that a link joins, NODE_GPUS at
+ * most and where it is not known (hardware NULL among them). */
+size_t deployment_node(const Hardware *hardware);
+
+/* Fills what is 0 in `asked`. With dp given, what gpus leave goes to tp; with tp given, to dp. With
+ * neither, tp is the largest divisor of them that stays within a node, divides the query heads and
+ * is a multiple of dcp, and what is left goes to dp for models with a latent or experts, whose
+ * caches or weights tp would copy or cut, and to pp for others. dcp alone asks for so many tp
+ * ranks; ep is dp x tp for experts under data parallelism, else 1. Errors: ERR_INPUT naming the
+ * option that does not divide. */
+Status deployment_resolve(Deployment *out, Deployment asked, const Architecture *model,
+                          const Hardware *hardware, Error *err);
 
 /* The part of the layers that a pipeline stage has. Layers are dealt evenly; what is left over goes
  * one by one to the stages from the last but one backwards (vLLM's get_pp_indices), since the last

@@ -45,6 +45,7 @@ static const RecordRow rows[] = {
     { .key = "state_bytes", .type = RECORD_REAL, AT(state_bytes), .least = 1, .most = 8 },
     { .key = "conv_bytes", .type = RECORD_REAL, AT(conv_bytes), .least = 1, .most = 8 },
     { .key = "state_paged", .type = RECORD_FLAG, AT(state_paged) },
+    { .key = "uneven_heads", .type = RECORD_FLAG, AT(uneven_heads) },
     { .key = "dcp_limited", .type = RECORD_FLAG, AT(dcp_limited) },
     { .key = "dcp_copies_only", .type = RECORD_FLAG, AT(dcp_copies_only) },
     { .key = "utilization", .type = RECORD_REAL, AT(utilization), .least = 0.01, .most = 1 },

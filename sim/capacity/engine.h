@@ -47,6 +47,7 @@ typedef struct {
     double group_slack;
     double state_bytes, conv_bytes; /* of an element of a linear layer's state and tail */
     bool state_paged;       /* blocks are made as large as the state, which is padded to one */
+    bool uneven_heads;      /* splits query heads over ranks that do not divide them */
     bool dcp_limited;       /* can split the tokens of limited layers over ranks */
     bool dcp_copies_only;   /* splits tokens only where heads would be copied */
     double utilization;     /* of device memory, by default */

@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "answers.h"
+#include "layouts.h"
 #include "quantity.h"
 
 static void add(Ledger *ledger, const char *step, double bytes, const char *format, ...)
@@ -132,7 +132,7 @@ void ledger_cache(Ledger *ledger, const Plan *plan) {
         add_window(ledger, plan, i, n * (of[i].windowed - of[i].rounded));
     add_groups(ledger, plan, grouped);
     char layout[96];
-    answers_layout_text(&plan->input.deployment, layout, sizeof layout);
+    layouts_text(&plan->input.deployment, layout, sizeof layout);
     add(ledger, "copies", plan->deployment - plan->bytes.reserved, "%s: %s", layout,
         plan->deployment > plan->bytes.reserved ? "what is not split lies on every rank"
                                                 : "rounding falls otherwise on each stage");

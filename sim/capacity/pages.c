@@ -38,6 +38,9 @@ static Status add_kind(RankPages *pages, const CacheKind *kind, KvType type, con
     if (why) return fail(err, ERR_INPUT, "--kv-dtype %s: %s", kv_type_name(type, name), why);
     const bool state = kind->keeps == KEEPS_STATE;
     const size_t heads = row_cost_heads(kind, engine);
+    if (!engine->uneven_heads && kind->heads % share->tp)
+        return fail(err, ERR_INPUT, "--tp %zu: must divide the %zu query heads", share->tp,
+                    kind->heads);
     if (share->dcp > 1 && !state) {
         if (kind->reach != REACH_ALL && !engine->dcp_limited)
             return fail(err, ERR_INPUT,

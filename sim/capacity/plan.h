@@ -15,6 +15,8 @@ typedef struct {
     double utilization;       /* of device memory; 0: the engine's */
     KvType type;
     Deployment deployment; /* resolved */
+    Deployment asked;      /* as it was given, 0 where it was not */
+    const char *device;    /* H200 of "8xH200" where the hardware was named with a count, or NULL */
     size_t context_tokens, sequences;
     size_t block_tokens; /* 0: the engine's */
     bool draft;          /* MTP or draft layers are loaded and cached */

@@ -60,12 +60,17 @@ static Status read_deployment(Request *r, const RequestText *text, Error *err) {
                   { "pp", text->pp, &asked.pp },       { "ep", text->ep, &asked.ep } };
     for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++)
         TRY(read_count(ranks[i].name, ranks[i].text, 1, GPUS_MOST, ranks[i].out, err));
-    const bool named = text->hardware && strchr("0123456789", text->hardware[0]);
+    const size_t digits = text->hardware ? strspn(text->hardware, "0123456789") : 0;
+    const bool named = digits && strchr("xX", text->hardware[digits]);
     if (named && text->gpus && asked.gpus != r->devices)
         return fail(err, ERR_INPUT, "--gpus %zu: --hardware %s names another number", asked.gpus,
                     text->hardware);
-    if (named) asked.gpus = r->devices;
-    return deployment_resolve(&r->input.deployment, asked, &r->model, err);
+    if (named) {
+        asked.gpus = r->devices;
+        r->input.device = text->hardware + digits + 1;
+    }
+    r->input.asked = asked;
+    return deployment_resolve(&r->input.deployment, asked, &r->model, r->input.hardware, err);
 }
 
 static Status read_engine(Request *r, const RequestText *text, Error *err) {
@@ -145,6 +150,10 @@ void request_note(Request *r, const Plan *plan, const RequestText *text) {
     if (r->model.draft_layers && !r->input.draft)
         note(r, "%zu MTP layer(s) are in weight_bytes but not loaded; --draft loads them",
              r->model.draft_layers);
+    if (!text->tp && !text->dp && d->tp < d->gpus / (text->pp ? d->pp : 1))
+        note(
+            r,
+            "ranks by default: tp within a node that divides the heads; --tp, --dp, --pp set them");
     if (d->dp > 1)
         note(r, "blocks, cache_tokens and concurrency are of one of %zu data-parallel ranks",
              d->dp);

@@ -246,7 +246,7 @@ static void write_row(CsvRow *row, const Sweep *s, const PlanInput *in, const ch
     csv_number(row, (double)in->context_tokens);
     csv_number(row, (double)in->sequences);
     PlanInput input = *in;
-    Status status = deployment_resolve(&input.deployment, *d, in->model, &why);
+    Status status = deployment_resolve(&input.deployment, *d, in->model, in->hardware, &why);
     if (status == OK) status = plan_make(plan, &input, &why);
     if (status == OK) {
         write_numbers(row, plan, s->speed);
