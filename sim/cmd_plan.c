@@ -106,7 +106,7 @@ static const Option options[] = {
     { .name = "gpus", .argument = "N", .help = "GPUs in all", .text = &given.request.gpus },
     { .name = "tp",
       .argument = "N",
-      .help = "tensor parallel ranks: all GPUs",
+      .help = "tensor parallel ranks: GPUs of a node, where they divide the heads",
       .text = &given.request.tp },
     { .name = "dp",
       .argument = "N",
@@ -119,7 +119,7 @@ static const Option options[] = {
     { .name = "pp", .argument = "N", .help = "pipeline stages: 1", .text = &given.request.pp },
     { .name = "ep",
       .argument = "N",
-      .help = "ranks that experts are spread over: dp x tp",
+      .help = "ranks that experts are spread over: dp x tp, 1 where dp is 1",
       .text = &given.request.ep },
     { .name = "utilization",
       .argument = "F",
@@ -163,6 +163,29 @@ static const Option options[] = {
     { .name = "json", .help = "one JSON object", .flag = &given.json },
 };
 
+/* Options that say nothing without another, or beside one. */
+static Status check_company(Error *err) {
+    const struct {
+        const char *name;
+        bool given, used;
+        const char *because;
+    } options_given[] = {
+        { "out", given.out, given.compare, "needs --compare" },
+        { "contender", given.contenders.count, given.compare, "needs --compare" },
+        { "type", given.types.count, given.compare,
+          "needs --compare; the plan's own is --kv-dtype" },
+        { "percentile", given.percentile, given.trace, "needs --trace" },
+        { "trace", given.trace, !given.compare, "is not part of --compare" },
+        { "ledger", given.ledger, !given.compare, "is not part of --compare" },
+        { "kv-dtype", given.request.kv_dtype, !given.compare, "--compare takes --type" },
+    };
+    for (size_t i = 0; i < sizeof options_given / sizeof *options_given; i++)
+        if (options_given[i].given && !options_given[i].used)
+            return fail(err, ERR_INPUT, "--%s: %s", options_given[i].name,
+                        options_given[i].because);
+    return OK;
+}
+
 static Status sweep(Error *err) {
     if (given.request.model)
         return fail(err, ERR_INPUT, "%.80s: --sweep takes its models from its file",
@@ -205,6 +228,7 @@ Status cmd_plan(int argc, char **argv, Error *err) {
     if (given.check_model) return plan_check_model(given.check_model, given.json, err);
     if (!given.request.model)
         return fail(err, ERR_INPUT, "MODEL is missing; usage: kvlab plan MODEL [options]");
+    TRY(check_company(err));
     if (given.compare) return compare(err);
     Planned *planned;
     TRY(BUFFER(&planned, 1, "a plan", err));

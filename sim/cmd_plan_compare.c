@@ -24,8 +24,8 @@ static void choose_contexts(size_t asked, size_t contexts[CONTEXTS]) {
 static void print_head(const Request *r, const size_t contexts[CONTEXTS]) {
     printf("%s on %zu x %s, engine %s; users at once by context   modelled\n\n", r->model.name,
            r->input.deployment.gpus, r->hardware.name, r->engine.name);
-    printf("  %-12s %-10s %10s %12s %10s", "contender", "cache", "B/token", "weights/GPU",
-           "cache/GPU");
+    printf("  %-12s %-10s %10s %10s %12s %10s", "contender", "cache", "B/token", "on a GPU",
+           "weights/GPU", "cache/GPU");
     for (size_t i = 0; i < CONTEXTS; i++) {
         char tokens[32];
         quantity_format_count((double)contexts[i], tokens, sizeof tokens);
@@ -36,11 +36,12 @@ static void print_head(const Request *r, const size_t contexts[CONTEXTS]) {
 
 static void print_row(const char *contender, const char *type, const Plan *plan,
                       const size_t contexts[CONTEXTS]) {
-    char weights[32], pool[32], token[32];
+    char weights[32], pool[32], token[32], token_gpu[32];
     quantity_format_bytes(plan->memory.weights, weights, sizeof weights);
     quantity_format_bytes(plan->memory.pool, pool, sizeof pool);
     quantity_format_count(plan->growth, token, sizeof token);
-    printf("  %-12s %-10s %10s %12s %10s", contender, type, token, weights, pool);
+    quantity_format_count(plan->growth_per_gpu, token_gpu, sizeof token_gpu);
+    printf("  %-12s %-10s %10s %10s %12s %10s", contender, type, token, token_gpu, weights, pool);
     for (size_t i = 0; i < CONTEXTS; i++) printf(" %9.0f", plan_sequences(plan, contexts[i]));
     printf("\n");
 }
@@ -52,6 +53,7 @@ static Json *row_json(const char *contender, const char *type, const Plan *plan,
     json_put_string(row, "attention", plan->input.model->attention);
     json_put_string(row, "kv_dtype", type);
     json_put_number(row, "kv_bytes_per_token", plan->growth);
+    json_put_number(row, "kv_bytes_per_token_per_gpu", plan->growth_per_gpu);
     json_put_number(row, "weight_bytes_per_gpu", round(plan->memory.weights));
     json_put_number(row, "kv_pool_bytes_per_gpu", floor(plan->memory.pool));
     for (size_t i = 0; i < CONTEXTS; i++) {
@@ -70,8 +72,7 @@ static Status add_row(Compare *c, const char *contender, const char *type,
     PlanInput input = c->request.input;
     Error why;
     TRY(variant_make(&c->variant, &c->request.model, contender, err));
-    if (!kv_type_parse(type, &input.type))
-        return fail(err, ERR_INPUT, "--type %.80s: no such type of cached rows", type);
+    TRY(request_read_type("type", type, &input.type, err));
     input.model = &c->variant;
     const bool planned = plan_make(&c->plan, &input, &why) == OK;
     if (rows && planned) json_append(rows, row_json(contender, type, &c->plan, contexts));
@@ -142,15 +143,35 @@ static Status write_report(const Compare *c, Error *err) {
     return status;
 }
 
+/* What is given may be wrong: before anything is printed. */
+static Status check(Compare *c, Error *err) {
+    KvType type;
+    for (size_t t = 0; t < c->types.count; t++)
+        TRY(request_read_type("type", c->types.value[t], &type, err));
+    for (size_t i = 0; i < c->contenders.count; i++)
+        TRY(variant_make(&c->variant, &c->request.model, c->contenders.value[i], err));
+    return OK;
+}
+
+/* The model, and the usual attentions that its heads allow and that it has not. */
+static void add_contenders(Compare *c) {
+    static const char *const usual[] = { "mha", "gqa-8", "mqa", "mla-512+64" };
+    Error ignored;
+    c->contenders.value[c->contenders.count++] = "model";
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
+        if (variant_make(&c->variant, &c->request.model, usual[i], &ignored) == OK &&
+            strcmp(c->variant.attention, c->request.model.attention) != 0)
+            c->contenders.value[c->contenders.count++] = usual[i];
+}
+
 Status plan_compare(Compare *c, bool as_json, Error *err) {
-    static const char *const contenders[] = { "model", "mha", "gqa-8", "mqa", "mla-512+64" };
     static const char *const types[] = { "bf16", "fp8", "int4" };
-    for (size_t i = 0; !c->given_contenders && i < 5; i++)
-        c->contenders.value[c->contenders.count++] = contenders[i];
-    for (size_t i = 0; !c->given_types && i < 3; i++) c->types.value[c->types.count++] = types[i];
     if (!c->text.hardware)
         return fail(err, ERR_INPUT, "--compare: needs --hardware to hold users in");
     TRY(request_read(&c->request, &c->text, err));
+    if (!c->given_contenders) add_contenders(c);
+    for (size_t i = 0; !c->given_types && i < 3; i++) c->types.value[c->types.count++] = types[i];
+    TRY(check(c, err));
     TRY(write_table(c, as_json, err));
     return c->out ? write_report(c, err) : OK;
 }

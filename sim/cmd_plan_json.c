@@ -150,6 +150,7 @@ static void put_users(Json *json, const Planned *planned) {
     Json *users = json_new_object();
     json_put_string(users, "trace", planned->trace_name);
     json_put_number(users, "percentile", h->percentile);
+    json_put_string(users, "weighted_by", "requests");
     put(users, "users", h->users);
     put(users, "users_median", h->users_median);
     put(users, "users_at_longest", h->users_at_longest);

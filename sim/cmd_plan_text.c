@@ -152,7 +152,8 @@ static void print_users(const Planned *planned) {
     char users[32], median[32], longest[32], mean[32], p95[32], most[32];
     printf(
         "  users of a trace  %s at once in %g of 100 draws (half: %s; all at their longest: %s)\n"
-        "                    contexts: mean %s, 95 of 100 within %s, longest %s tokens\n",
+        "                    contexts by their requests, not by how long each stays:\n"
+        "                    mean %s, 95 of 100 within %s, longest %s tokens\n",
         count_text(h->users, users), h->percentile, count_text(h->users_median, median),
         count_text(h->users_at_longest, longest), count_text(h->mean_tokens, mean),
         count_text(h->p95_tokens, p95), count_text(h->longest_tokens, most));

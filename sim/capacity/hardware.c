@@ -184,6 +184,9 @@ Status hardware_parse(Hardware *hardware, size_t *count, const char *text, Error
             return fail(err, ERR_INPUT, "--hardware %.80s: from 1 to %d devices are allowed", text,
                         DEVICES_MOST);
         name = text + digits + 1;
+        if (!*name)
+            return fail(err, ERR_INPUT, "--hardware %.80s: a device must follow, as in 8xH200",
+                        text);
     }
     TRY(hardware_read(hardware, name, err));
     *count = (size_t)devices;

@@ -21,7 +21,7 @@ static Status read_count(const char *option, const char *text, size_t least, siz
     return OK;
 }
 
-static Status read_type(const char *text, KvType *out, Error *err) {
+Status request_read_type(const char *option, const char *text, KvType *out, Error *err) {
     if (!text || kv_type_parse(text, out)) return OK;
     const char *names[ROW_TYPE_COUNT];
     char allowed[256] = "";
@@ -31,9 +31,8 @@ static Status read_type(const char *text, KvType *out, Error *err) {
         snprintf(allowed + used, sizeof allowed - used, "%s%s", i ? ", " : "", names[i]);
     }
     const char *nearest = names_nearest(text, names, ROW_TYPE_COUNT);
-    return fail(err, ERR_INPUT,
-                "--kv-dtype %.80s: no such type; allowed are %s, or K,V of them%s%s%s", text,
-                allowed, nearest ? "; did you mean " : "", nearest ? nearest : "",
+    return fail(err, ERR_INPUT, "--%s %.80s: no such type; allowed are %s, or K,V of them%s%s%s",
+                option, text, allowed, nearest ? "; did you mean " : "", nearest ? nearest : "",
                 nearest ? "?" : "");
 }
 
@@ -102,7 +101,7 @@ Status request_read(Request *r, const RequestText *text, Error *err) {
     TRY(read_count("context", text->context, 1, (size_t)1 << 40, &r->input.context_tokens, err));
     TRY(read_count("sequences", text->sequences, 1, SEQUENCES_MOST, &r->input.sequences, err));
     TRY(read_count("block-tokens", text->block_tokens, 1, 1 << 20, &r->input.block_tokens, err));
-    TRY(read_type(text->kv_dtype, &r->input.type, err));
+    TRY(request_read_type("kv-dtype", text->kv_dtype, &r->input.type, err));
     TRY(read_utilization(text->utilization, &r->input.utilization, err));
     TRY(read_pool(text->kv_pool, &r->input.kv_pool_bytes, err));
     return read_deployment(r, text, err);
@@ -134,6 +133,10 @@ static void note_kinds(Request *r) {
         else if (row_cost_materialised(kind, &r->engine))
             note(r, "%s %s caches keys and values of all heads, not the latent", r->engine.title,
                  r->engine.version);
+        else if (row_cost_heads(kind, &r->engine) == 1 && kind->keeps != KEEPS_HEADS &&
+                 kind->keeps != KEEPS_STATE && type.v != type.k)
+            note(r, "a latent is key and value in one row, stored as %s: values have no type apart",
+                 kv_type_name(kv_type(type.k), used));
     }
 }
 

@@ -30,6 +30,10 @@ typedef struct {
  * names. Errors: ERR_INPUT naming the option and what is allowed. */
 Status request_read(Request *request, const RequestText *text, Error *err);
 
+/* The type of cached rows that an option names; nothing where text is NULL. Errors: ERR_INPUT with
+ * the types that are allowed and the nearest. */
+Status request_read_type(const char *option, const char *text, KvType *out, Error *err);
+
 /* What a reader of the plan should know beside its numbers, in request->note: defaults that were
  * taken, what an engine does to the type, what is not counted. */
 void request_note(Request *request, const Plan *plan, const RequestText *text);

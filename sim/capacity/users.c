@@ -7,7 +7,7 @@
 #include "buffer.h"
 #include "random.h"
 
-enum { SEED = 1, USERS_MOST = 1 << 17 };
+enum { SEED = 1, DRAWN_MOST = 1 << 13 };
 
 /* A context, how often it comes, and what it reserves of the pool. */
 typedef struct {
@@ -51,15 +51,40 @@ static double share_of_pool(const Plan *plan, size_t tokens) {
     return share;
 }
 
-/* Users that one random order of contexts fits into a rank's pool. */
-static double fill_once(const Context *context, size_t count, uint64_t draw) {
+/* Users that one random order of contexts fits into a part of a rank's pool. */
+static double fill_once(const Context *context, size_t count, double part, uint64_t draw) {
     double full = 0, users = 0;
-    while (users < USERS_MOST) {
+    for (;; users++) {
         full += at_share(context, count, random_uniform(SEED, draw, (uint64_t)users))->share;
-        if (full > 1 + 1e-9) break; /* shares are rounded */
-        users++;
+        if (full > part + 1e-9) return users; /* shares are rounded */
     }
-    return users;
+}
+
+/* The part of the pool that is filled one by one: all of it, or less where even the shortest
+ * contexts, or those of the middle, would be too many to draw. */
+static double part_to_fill(const Context *context, size_t count) {
+    double mean = 0, before = 0;
+    for (size_t i = 0; i < count; i++) {
+        mean += context[i].share * (context[i].weight - before) / context[count - 1].weight;
+        before = context[i].weight;
+    }
+    return fmin(1, DRAWN_MOST * mean);
+}
+
+/* Users of a whole rank in each draw, ascending. */
+static void fill(const Context *context, size_t count, double users[USERS_DRAWS]) {
+    const double longest = context[count - 1].share, part = part_to_fill(context, count);
+    for (size_t i = 0; longest <= 0 && i < USERS_DRAWS; i++) users[i] = INFINITY;
+    if (longest <= 0) return;
+    const double least = floor(1 / longest + 1e-9); /* all at their longest */
+    double mean = 0;
+    for (size_t i = 0; i < USERS_DRAWS; i++) {
+        users[i] = fill_once(context, count, part, i);
+        mean += users[i] / USERS_DRAWS;
+    }
+    for (size_t i = 0; part < 1 && i < USERS_DRAWS; i++)
+        users[i] = fmax(least, floor(mean / part + (users[i] - mean) / sqrt(part)));
+    qsort(users, USERS_DRAWS, sizeof *users, by_value);
 }
 
 static void summarise(UsersHeld *held, const Plan *plan, const Trace *trace,
@@ -97,8 +122,7 @@ Status users_held(UsersHeld *out, const Plan *plan, const Trace *trace, double p
     UsersHeld held = { .percentile = percentile };
     summarise(&held, plan, trace, context);
     double fitted[USERS_DRAWS];
-    for (size_t i = 0; i < USERS_DRAWS; i++) fitted[i] = fill_once(context, trace->count, i);
-    qsort(fitted, USERS_DRAWS, sizeof *fitted, by_value);
+    fill(context, trace->count, fitted);
     const double ranks = (double)plan->input.deployment.dp;
     held.users = ranks * fitted[(size_t)((1 - percentile / 100) * (USERS_DRAWS - 1))];
     held.users_median = ranks * fitted[USERS_DRAWS / 2];

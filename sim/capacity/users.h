@@ -18,7 +18,10 @@ typedef struct {
 } UsersHeld;
 
 /* Draws users from the trace, each with the cache that its whole context reserves, until the pool
- * of the plan's fullest GPU is full; USERS_DRAWS times. Errors: ERR_MACHINE. */
+ * of the plan's fullest GPU is full; USERS_DRAWS times. A context is as likely as its requests are
+ * many: how long each stays in the pool is not known of a trace. Where more users fit than are
+ * drawn, a part of the pool is filled, and their number grows with the pool, its spread with the
+ * root of that. Errors: ERR_MACHINE. */
 Status users_held(UsersHeld *out, const Plan *plan, const Trace *trace, double percentile,
                   Error *err);
 
