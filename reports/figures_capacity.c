@@ -27,26 +27,61 @@ static const char *config_value(const View *view, const char *key) {
     return "";
 }
 
-/* One curve a contender and type over the contexts where a user fits. */
+/* Do two contenders hold as many users at every context, in a type? */
+static bool hold_alike(const View *view, const char *one, const char *two, const char *type) {
+    const Slice a = { "plan", one, NULL, type, ANY, ANY, ANY };
+    const StoredPoint *p;
+    size_t count = 0;
+    for (size_t at = 0; (p = view_next(view, &a, "users", &at)); count++) {
+        const Slice b = { "plan", two, NULL, type, p->point.context_tokens, ANY, ANY };
+        const StoredPoint *q = view_first(view, &b, "users");
+        if (!q || view_value(p, "users") != view_value(q, "users")) return false;
+    }
+    const Slice all = { "plan", two, NULL, type, ANY, ANY, ANY };
+    return count > 0 && count == view_count(view, &all, "users");
+}
+
+/* "GQA-8 = MQA, fp8": the contender and those after it that lie under its curve; false where the
+ * contender lies under an earlier one's. */
+static bool name_curve(const View *view, size_t i, const char *type, bool with_type, char *label,
+                       size_t size) {
+    for (size_t j = 0; j < i; j++)
+        if (hold_alike(view, view->contenders[j].name, view->contenders[i].name, type))
+            return false;
+    size_t used = (size_t)snprintf(label, size, "%.24s", view->contenders[i].label);
+    for (size_t j = i + 1; j < view->contender_count && used + 40 < size; j++)
+        if (hold_alike(view, view->contenders[i].name, view->contenders[j].name, type))
+            used +=
+                (size_t)snprintf(label + used, size - used, " = %.16s", view->contenders[j].label);
+    if (with_type) snprintf(label + used, size - used, ", %.14s", type);
+    return true;
+}
+
+/* A curve over the contexts where a user fits; none where no user ever does. */
+static Status draw_curve(const View *view, const Contender *look, const char *type,
+                         const char *label, int dash, Chart *chart, Error *err) {
+    const Slice slice = { "plan", look->name, NULL, type, ANY, ANY, ANY };
+    const StoredPoint *p;
+    bool begun = false;
+    for (size_t at = 0; (p = view_next(view, &slice, "users", &at));) {
+        const double users = view_value(p, "users");
+        if (users < 1) continue;
+        if (!begun) TRY(chart_curve(chart, label, look, dash, err));
+        begun = true;
+        TRY(chart_add(chart, (double)p->point.context_tokens, users, users, users, err));
+    }
+    return OK;
+}
+
+/* One curve a type, and contender or contenders that hold as many. */
 static Status draw_users(const View *view, Chart *chart, Error *err) {
     const char *types[TYPES_DRAWN];
     const size_t type_count = find_types(view, types);
     for (size_t i = 0; i < view->contender_count; i++)
         for (size_t t = 0; t < type_count; t++) {
-            const Contender *look = &view->contenders[i];
-            const Slice slice = { "plan", look->name, NULL, types[t], ANY, ANY, ANY };
-            const StoredPoint *p;
-            bool begun = false;
-            for (size_t at = 0; (p = view_next(view, &slice, "users", &at));) {
-                const double users = view_value(p, "users");
-                char label[64];
-                if (users < 1) continue;
-                snprintf(label, sizeof label, "%.31s%s%s", look->label, type_count > 1 ? ", " : "",
-                         type_count > 1 ? types[t] : "");
-                if (!begun) TRY(chart_curve(chart, label, look, t ? 2 : 1, err));
-                begun = true;
-                TRY(chart_add(chart, (double)p->point.context_tokens, users, users, users, err));
-            }
+            char label[64];
+            if (!name_curve(view, i, types[t], type_count > 1, label, sizeof label)) continue;
+            TRY(draw_curve(view, &view->contenders[i], types[t], label, t ? 2 : 1, chart, err));
         }
     return OK;
 }
@@ -55,14 +90,16 @@ Status figure_users(const View *view, const char *folder, Figure *figure, Error 
     const Slice slice = { "plan", NULL, NULL, NULL, ANY, ANY, ANY };
     if (!view_first(view, &slice, "users")) return OK;
     snprintf(figure->name, sizeof figure->name, "users");
-    snprintf(figure->title, sizeof figure->title, "Users at once against context");
+    snprintf(figure->title, sizeof figure->title, "%.40s: users at once against context",
+             store_fact(view->run, "model"));
     snprintf(figure->subtitle, sizeof figure->subtitle, "modelled: %.60s, engine %.30s",
              config_value(view, "plan.hardware"), config_value(view, "plan.engine"));
     snprintf(figure->caption, sizeof figure->caption,
              "Whole sequences of a context whose cache fits into the memory that weights and "
              "reserve leave on the fullest GPU. A latent lies on every tensor-parallel rank whole; "
              "heads are split until there is one a rank. Bytes are exact, the reserve for "
-             "activations is modelled. At most two row types are drawn; the data have all.");
+             "activations is modelled. A curve ends where not one user fits; those that hold as "
+             "many share one. At most two row types are drawn; the table has all.");
     Chart chart = { .scale = 1 };
     snprintf(chart.x_label, sizeof chart.x_label, "context of a user (tokens)");
     snprintf(chart.y_label, sizeof chart.y_label, "users at once");
@@ -93,7 +130,8 @@ Status figure_memory(const View *view, const char *folder, Figure *figure, Error
     const char *types[TYPES_DRAWN];
     if (!find_types(view, types)) return OK;
     snprintf(figure->name, sizeof figure->name, "memory");
-    snprintf(figure->title, sizeof figure->title, "What the memory of a GPU goes to");
+    snprintf(figure->title, sizeof figure->title, "%.40s: what the memory of a GPU goes to",
+             store_fact(view->run, "model"));
     snprintf(figure->subtitle, sizeof figure->subtitle,
              "modelled: the fullest of %.60s, engine %.30s, %.16s rows",
              config_value(view, "plan.hardware"), config_value(view, "plan.engine"), types[0]);

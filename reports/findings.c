@@ -226,6 +226,56 @@ static size_t write_crossover(const View *view, Page *page) {
     return 1;
 }
 
+/* The plan of a contender in a type at the context that all of a run were planned at. */
+static const StoredPoint *plan_point(const View *view, const char *contender, const char *type,
+                                     size_t context) {
+    const Slice slice = { "plan", contender, NULL, type, context, ANY, ANY };
+    return view_first(view, &slice, "users");
+}
+
+/* "21 users with MLA-512+64, 2 with MHA, none with ..." at a context in a row type. */
+static bool write_users_at(const View *view, const StoredPoint *first, Page *page) {
+    const size_t context = first->point.context_tokens;
+    char text[1024], tokens[32];
+    format_tokens(context, tokens, sizeof tokens);
+    size_t used = (size_t)snprintf(text, sizeof text, "At %s tokens in %s rows there is room for",
+                                   tokens, first->point.kv_dtype);
+    size_t named = 0;
+    for (size_t i = 0; i < view->contender_count && used + 160 < sizeof text; i++) {
+        const Contender *c = &view->contenders[i];
+        const StoredPoint *p = plan_point(view, c->name, first->point.kv_dtype, context);
+        if (!p) continue;
+        const double users = view_value(p, "users");
+        char count[32];
+        snprintf(count, sizeof count, users < 1 ? "none" : "%.0f%s", users,
+                 named       ? ""
+                 : users < 2 ? " user"
+                             : " users");
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s %s with %s", named ? "," : "",
+                                 count, c->label);
+        named++;
+    }
+    snprintf(text + used, sizeof text - used, " (modelled).");
+    if (named > 1) page_list_item(page, text);
+    return named > 1;
+}
+
+/* A sentence for each type, at the longest context of the first contender. */
+static size_t write_users(const View *view, Page *page) {
+    const Slice slice = { "plan", NULL, NULL, NULL, ANY, ANY, ANY };
+    const StoredPoint *p, *first = view_first(view, &slice, "users");
+    size_t written = 0;
+    for (size_t at = 0; (p = view_next(view, &slice, "users", &at));) {
+        if (strcmp(p->point.contender, first->point.contender) != 0) continue;
+        const Slice longer = { "plan", p->point.contender, NULL, p->point.kv_dtype, ANY, ANY, ANY };
+        const StoredPoint *q, *last = p;
+        for (size_t i = 0; (q = view_next(view, &longer, "users", &i));)
+            if (q->point.context_tokens > last->point.context_tokens) last = q;
+        if (last == p) written += write_users_at(view, p, page);
+    }
+    return written;
+}
+
 Status findings_write(const View *view, Page *page, Error *err) {
     const Contender *base = view_baseline(view);
     page_list_begin(page);
@@ -234,6 +284,7 @@ Status findings_write(const View *view, Page *page, Error *err) {
     Status status = base ? write_decode(view, base, page, &written, err) : OK;
     if (status == OK) status = write_error(view, page, &written, err);
     written += write_crossover(view, page);
+    written += write_users(view, page);
     if (!written) page_list_item(page, "No finished point allows a comparison.");
     page_list_end(page);
     return status;

@@ -92,6 +92,7 @@ static Status write_content(const View *view, const Figure *figures, const Repor
     table_bytes(view, page);
     table_times(view, page);
     table_errors(view, page);
+    table_capacity(view, page);
     table_missing(view, page);
     table_warnings(view, page);
     page_heading(page, "Machine");

@@ -190,6 +190,51 @@ void table_errors(const View *view, Page *page) {
     page_table_end(page);
 }
 
+/* "79.3 GiB" */
+static void add_memory(Row *row, double bytes) {
+    char text[48];
+    quantity_format_bytes(bytes, text, sizeof text);
+    row_add(row, "%s", text);
+}
+
+/* "12.4 ms to 18.1 ms" */
+static void add_range(Row *row, double low_ns, double high_ns) {
+    char low[48], high[48];
+    if (!isfinite(low_ns)) {
+        row_add(row, "–");
+        return;
+    }
+    format_time(low_ns, low, sizeof low);
+    format_time(high_ns, high, sizeof high);
+    row_add(row, "%s to %s", low, high);
+}
+
+void table_capacity(const View *view, Page *page) {
+    static const char *const heads[] = { "contender",        "rows",           "context",
+                                         "users at once",    "B a token",      "of a user on a GPU",
+                                         "weights of a GPU", "cache of a GPU", "decode step" };
+    const Slice slice = { "plan", NULL, NULL, NULL, ANY, ANY, ANY };
+    const StoredPoint *p = view_first(view, &slice, "users");
+    if (!p) return;
+    Row head = { 0 };
+    add_heads(&head, heads, sizeof heads / sizeof *heads);
+    page_table_begin(page, "Users at once (modelled; bytes are exact)", &head, 2);
+    for (size_t at = 0; (p = view_next(view, &slice, "users", &at));) {
+        Row row = { 0 };
+        row_add(&row, "%s", view_contender(view, p->point.contender)->label);
+        row_add(&row, "%s", p->point.kv_dtype);
+        row_add(&row, "%zu", p->point.context_tokens);
+        row_add(&row, "%.0f", view_value(p, "users"));
+        add_bytes(&row, view_value(p, "kv_bytes_per_token"));
+        add_memory(&row, view_value(p, "kv_bytes_per_user_gpu"));
+        add_memory(&row, view_value(p, "weight_bytes_per_gpu"));
+        add_memory(&row, view_value(p, "kv_pool_bytes_per_gpu"));
+        add_range(&row, view_value(p, "decode_low_ns"), view_value(p, "decode_high_ns"));
+        page_table_row(page, &row, 2);
+    }
+    page_table_end(page);
+}
+
 static void add_point_words(Row *row, const View *view, const Point *p) {
     row_add(row, "%s", p->phase);
     add_who(row, view, p);

@@ -8,6 +8,9 @@
 /* Each writes nothing where the run has nothing for it. */
 void table_bytes(const View *view, Page *page);
 void table_times(const View *view, Page *page); /* decode, prefill, projections, steps */
+/* Users, bytes and memory of a GPU, of the plan phase. */
+void table_capacity(const View *view, Page *page);
+
 void table_errors(const View *view, Page *page);
 void table_missing(const View *view, Page *page);  /* left out and failed points */
 void table_warnings(const View *view, Page *page); /* of finished points */
