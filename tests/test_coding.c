@@ -180,6 +180,60 @@ Test(coding, first_and_newest_tokens_are_exact_where_the_codec_says_so) {
     }
 }
 
+/* |a - b| / |b| of n values. */
+static double relative(size_t n, const float *a, const float *b) {
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        size += (double)b[i] * b[i];
+    }
+    return sqrt(difference / size);
+}
+
+/* Rows whose size changes from 16 tokens to the next: another group's scale is far off. */
+static float growing(size_t stream, size_t t, size_t i) {
+    enum { TOGETHER = 16 };
+    static const float sizes[] = { 1, 40, 0.2f, 7, 0.03f };
+    return sizes[t / TOGETHER % 5] * (float)random_normal(stream, t, i);
+}
+
+/* The worst relative error of 16 tokens that codes of so many bits may leave. */
+static double most_lost(const Codec *c) {
+    static const double most[] = { [1] = 0.9, [2] = 0.75, [3] = 0.35, [4] = 0.18 };
+    return c->bits > 8 ? 0.005 : c->bits == 8 ? 0.07 : most[c->bits];
+}
+
+Test(coding, every_row_comes_back_within_what_its_bits_lose) {
+    enum { RUNS = 10, RUN = 16, EVEN = RUNS * RUN };
+    for (size_t i = 0; i < METHODS; i++) {
+        Rig r = rig_new(i, BLOCK);
+        const Codec *c = &r.method.codec;
+        const size_t keys = r.shape->kv_heads * r.shape->key_dim;
+        const size_t values = r.shape->shared ? 0 : r.shape->kv_heads * r.shape->value_dim;
+        float *k = malloc(EVEN * (keys + values) * sizeof *k), *v = k + EVEN * keys;
+        for (size_t j = 0; j < EVEN * keys; j++) k[j] = growing(1, j / keys, j % keys);
+        for (size_t j = 0; j < EVEN * values; j++) v[j] = growing(2, j / values, j % values);
+        cr_assert_eq(
+            cache_append(r.cache, &r.kernels, 2, r.sequence, EVEN, k, values ? v : NULL, &r.err),
+            OK);
+        size_t count;
+        float *got = contents(&r, &count);
+        /* a group by channel of more tokens, or one begun elsewhere, holds more than one size */
+        const bool mixed = (c->k_channel || c->v_channel) && (c->group > RUN || c->sinks);
+        for (size_t part = 0; part < 2 && !mixed; part++) {
+            const size_t width = part ? values : keys, from = part ? EVEN * keys : 0;
+            for (size_t run = 0; run < RUNS && width; run++) {
+                const size_t at = from + run * RUN * width;
+                cr_expect_lt(relative(RUN * width, got + at, k + at), most_lost(c),
+                             "%s, tokens from %zu on", methods[i].name, run * RUN);
+            }
+        }
+        free(got);
+        free(k);
+        cache_free(r.cache);
+    }
+}
+
 /* Attention of a few queries over the cache, turned and turned back, and in fp64 over the rows that
  * the cache reads back. */
 static void expect_attention(Rig *r, size_t index, size_t queries, size_t groups) {

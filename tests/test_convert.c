@@ -1,4 +1,5 @@
 /* Conversions of a layer: laws that hold whatever the text. */
+#include <stdio.h>
 #include <string.h>
 
 #include "conversions.h"
@@ -215,11 +216,45 @@ Test(convert, the_eigenvalues_say_what_is_lost) {
     weights_free(&w);
 }
 
-Test(convert, the_best_gamma_is_one_of_those_tried) {
+/* |y^ - y|F / |y|F on the calibration text itself, on which a gamma is chosen. */
+static double fitted_loss(const Model *teacher, const LayerWeights *weights,
+                          const Conversion *conversion) {
+    static float text[CALIBRATION * HIDDEN];
+    Reference exact, other;
+    Error err;
+    random_text(2, CALIBRATION, text);
+    cr_assert_eq(reference_run(&exact, teacher, weights, CALIBRATION, text, &err), OK);
+    cr_assert_eq(
+        reference_run(&other, &conversion->model, &conversion->weights, CALIBRATION, text, &err),
+        OK);
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < CALIBRATION * HIDDEN; i++) {
+        difference += (other.y[i] - exact.y[i]) * (other.y[i] - exact.y[i]);
+        size += exact.y[i] * exact.y[i];
+    }
+    reference_free(&exact);
+    reference_free(&other);
+    return sqrt(difference / size);
+}
+
+Test(convert, the_best_gamma_loses_least_of_those_tried) {
+    static const char *const tried[] = { "0", "0.25", "0.5", "0.75", "1" };
     const Model teacher = teacher_model(HEADS, false);
     LayerWeights w = random_weights(&teacher, 9);
-    Conversion best = convert(&teacher, &w, "lowrank-balanced-40");
-    cr_assert(best.recipe.gamma >= 0 && best.recipe.gamma <= 1);
+    for (size_t i = 0; i < teacher.kv_heads * DIM * HIDDEN; i++) w.k[i] *= 6;
+    Conversion best = convert(&teacher, &w, "lowrank-balanced-24");
+    const double least = fitted_loss(&teacher, &w, &best);
+    double losses[5];
+    for (size_t i = 0; i < 5; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "lowrank-balanced-24-gamma%s", tried[i]);
+        Conversion c = convert(&teacher, &w, name);
+        losses[i] = fitted_loss(&teacher, &w, &c);
+        cr_expect_leq(least, losses[i] * (1 + 1e-9), "gamma %s: %g", tried[i], losses[i]);
+        if (strtod(tried[i], NULL) == best.recipe.gamma) cr_expect_eq(losses[i], least);
+        convert_free(&c);
+    }
+    cr_expect_neq(losses[0], losses[4], "gamma matters here");
     cr_assert_float_eq(loss_of(&teacher, &w, "lowrank-balanced-40-gamma0"),
                        loss_of(&teacher, &w, "lowrank-joint-40"), 1e-6);
     convert_free(&best);
