@@ -4,7 +4,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { HALF = 2 }; /* bytes of an f16 */
+enum {
+    HALF = 2,           /* bytes of an f16 */
+    HALVES_AT_ONCE = 16 /* of the widest registers */
+};
 
 /* ---- which coder ---- */
 
@@ -70,6 +73,13 @@ static void put_halves(const Kernels *kernels, size_t n, const float *x, unsigne
 static void get_halves(const Kernels *kernels, size_t n, const unsigned char *from, float *x) {
     const RowFormat halves = row_format(ROW_F16, n);
     kernels->decode[ROW_F16](&halves, n, from, x);
+}
+
+/* How many halves to read of a row that begins with n: as many as fill registers, where the row is
+ * as long. A few alone would cost as much as all of its codes. */
+static size_t whole_halves(const Coder *c, size_t n) {
+    const size_t whole = (n + HALVES_AT_ONCE - 1) / HALVES_AT_ONCE * HALVES_AT_ONCE;
+    return whole * HALF <= c->row_bytes ? whole : n;
 }
 
 /* What is not coded follows in bf16. */
@@ -152,8 +162,8 @@ static void encode_ints(const Coder *c, const Kernels *kernels, const float *x,
 static void decode_ints(const Coder *c, const Kernels *kernels, const unsigned char *row,
                         float *x) {
     const size_t n = c->format.coded, group = group_of(c), groups = n / group;
-    float scales[2 * CODER_VALUES_MOST];
-    get_halves(kernels, 2 * groups, row, scales);
+    float scales[2 * CODER_VALUES_MOST + HALVES_AT_ONCE];
+    get_halves(kernels, whole_halves(c, 2 * groups), row, scales);
     kernels->decode_steps(n, group, c->codec.bits, row + 2 * HALF * groups, scales, scales + groups,
                           x);
 }
@@ -269,9 +279,9 @@ static void encode_turboquant(const Coder *c, const Kernels *kernels, const floa
 
 static void decode_turboquant(const Coder *c, const Kernels *kernels, const unsigned char *row,
                               float *x) {
-    float norm;
-    get_halves(kernels, 1, row, &norm);
-    kernels->decode_table(c->format.coded, c->codec.bits, row + HALF, c->unit, norm, x);
+    float norm[HALVES_AT_ONCE];
+    get_halves(kernels, whole_halves(c, 1), row, norm);
+    kernels->decode_table(c->format.coded, c->codec.bits, row + HALF, c->unit, *norm, x);
 }
 
 /* ---- any row ---- */
