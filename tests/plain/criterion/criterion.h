@@ -59,7 +59,8 @@ _Noreturn void plain_skip(const char *format, ...);
     __attribute__((constructor)) static void s##_suite_add(void) {                                 \
         static PlainSuite suite = { .name = #s, __VA_ARGS__ };                                     \
         plain_add_suite(&suite);                                                                   \
-    }
+    }                                                                                              \
+    struct PlainSuite /* takes the semicolon */
 
 #define Test(s, n)                                                                                 \
     static void s##_##n(void);                                                                     \
