@@ -93,19 +93,19 @@ void fault_allocations(void) {
                                     NULL };
     const char *const models[] = { "models", NULL };
     const char *const report[] = { "report", path_of("whole"), NULL };
-    disturb_command(check, 300);
-    disturb_command(forward, 300);
-    disturb_command(models, 100);
+    disturb_command(check, 100);
+    disturb_command(forward, 100);
+    disturb_command(models, 60);
     disturb_command(report, 100);
-    disturb_run("exact.yaml", "whole", true, true, 400);
+    disturb_run("exact.yaml", "whole", true, true, 120);
     make_whole("error.yaml", error_study, "errors");
     disturb_run("error.yaml", "errors", true, true, 20);
 }
 
 void fault_writes(void) {
     make_whole("exact.yaml", exact_study, "whole");
-    disturb_run("exact.yaml", "whole", false, true, 1000);
-    disturb_run("exact.yaml", "whole", false, false, 1000);
+    disturb_run("exact.yaml", "whole", false, true, 120);
+    disturb_run("exact.yaml", "whole", false, false, 60);
 }
 
 /* ---- kills ---- */
