@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,12 +35,37 @@ static bool too_deep(const char *text, size_t length, unsigned long *line) {
     return false;
 }
 
+/* The library's parser overlooks some refusals of memory and then reads another text, or stops the
+ * process. So a refusal ends the parse at once; what it had read until then is not given back. */
+static _Thread_local jmp_buf *refused;
+
+static void *take_memory(size_t size) {
+    void *memory = malloc(size);
+    if (!memory && refused) longjmp(*refused, 1);
+    return memory;
+}
+
+/* The parsed text; NULL for bad text, with *error, or where memory is refused, with *short_of_it.
+ */
+static Json *load(const char *text, size_t length, json_error_t *error, bool *short_of_it) {
+    jmp_buf back;
+    json_set_alloc_funcs(take_memory, free);
+    *short_of_it = setjmp(back) != 0;
+    refused = *short_of_it ? NULL : &back;
+    Json *const json =
+        *short_of_it ? NULL : json_loadb(text, length, JSON_REJECT_DUPLICATES, error);
+    refused = NULL;
+    return json;
+}
+
 Status json_parse(Json **out, const char *name, const char *text, size_t length, Error *err) {
     unsigned long line;
     if (too_deep(text, length, &line))
         return fail_at(err, name, line, 0, "JSON is nested deeper than %d levels", DEPTH_MOST);
     json_error_t error;
-    Json *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+    bool short_of_memory;
+    Json *json = load(text, length, &error, &short_of_memory);
+    if (short_of_memory) return fail(err, ERR_MACHINE, "out of memory: %s", name);
     if (!json)
         return fail_at(err, name, error.line > 0 ? (unsigned long)error.line : 0,
                        error.column > 0 ? (unsigned long)error.column : 0, "JSON: %s", error.text);
