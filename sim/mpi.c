@@ -73,7 +73,7 @@ struct Ranks {
     bool incomplete; /* a rank is gone: MPI cannot be ended in order */
 };
 
-static const double LIFE_SECONDS = 1, PAUSE_MOST = 0.005, PAUSE_FIRST = 0.001;
+static const double LIFE_SECONDS = 1, PAUSE_MOST = 0.002, PAUSE_FIRST = 0.0005;
 
 static Ranks *of(Crew *crew) {
     return (Ranks *)crew;
