@@ -86,7 +86,7 @@ static void run_item(Item *item, size_t chunk, float *parts) {
     }
     const size_t begin = smaller(chunk * b->chunk_tokens, b->visible);
     const size_t end = smaller(begin + b->chunk_tokens, b->visible);
-    if (block_is_tiled(b))
+    if (block_is_tiled(item->kernels, item->a, b))
         attend_by_tiles(item, begin, end);
     else
         attend_by_rows(item, begin, end);

@@ -74,8 +74,8 @@ Part part_at(const Plan *plan, size_t rows, float *floats);
 Block block_begin(const Attention *a, const Plan *plan);
 void block_next(const Attention *a, const Plan *plan, Block *b);
 
-/* Rows enough that a tile is packed and decoded for all of them? */
-bool block_is_tiled(const Block *b);
+/* Rows enough that a tile is decoded for all of them, or kernels of few rows for it? */
+bool block_is_tiled(const Kernels *kernels, const Attention *a, const Block *b);
 
 /* ---- an item: rows of a block, and tokens from `begin` to `end` ---- */
 

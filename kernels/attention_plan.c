@@ -11,7 +11,7 @@
 
 enum {
     FLOATS_OF_LINE = 16,
-    TILE_ROWS_MIN = 8,       /* from so many rows on a tile is decoded once for all of them */
+    TILE_ROWS_MIN = 8,       /* from so many rows on coded ones are decoded once for all of them */
     CHUNK_STEP = 96,         /* chunks are whole tiles */
     CHUNK_TOKENS_MIN = 1056, /* shorter chunks would be dearer to merge than to compute */
     ITEMS_WANTED = 64
@@ -77,8 +77,10 @@ void block_next(const Attention *a, const Plan *plan, Block *b) {
     block_measure(a, plan, b);
 }
 
-bool block_is_tiled(const Block *b) {
-    return b->rows >= TILE_ROWS_MIN;
+bool block_is_tiled(const Kernels *kernels, const Attention *a, const Block *b) {
+    const KvLayout *l = &a->layout;
+    return b->rows >= TILE_ROWS_MIN ||
+           (!l->coding && tile_is_few(kernels, l->k.type, l->v.type, b->rows));
 }
 
 static void place_workspace(const Attention *a, Plan *plan) {

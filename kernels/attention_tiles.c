@@ -17,8 +17,10 @@ static bool takes(const TileKernels *kernels, const Tile *t) {
     return !kernels->takes || (kernels->takes(&t->k) && kernels->takes(&t->v));
 }
 
-/* The route of a type; where keys and values go different ones, that of floats takes any type. */
+/* The route of a type and so many query rows; where keys and values go different ones, that of
+ * floats takes any type. */
 static const TileKernels *route(const Tile *t) {
+    if (tile_is_few(t->kernels, t->k.type, t->v.type, t->m)) return t->kernels->few[t->k.type];
     const TileKernels *k = t->kernels->tile[t->k.type], *v = t->kernels->tile[t->v.type];
     return k == v && takes(k, t) ? k : t->kernels->tile[ROW_F32];
 }
@@ -45,10 +47,10 @@ static Tile item_tile(const Item *item) {
                    .ld_o = plan->v_ld };
 }
 
-static void pack_queries(const Item *item, const Tile *t) {
+static void pack_queries(const Item *item, const Tile *t, const TileKernels *kernels) {
     const float *rows[BLOCK_ROWS_MAX];
     for (size_t r = 0; r < t->m; r++) rows[r] = item->a->q + global_row(item, r) * t->dk;
-    route(t)->queries(t, rows);
+    kernels->queries(t, rows);
 }
 
 static TileRows find_rows(const Item *item, size_t from, size_t n, Pointers *pointers, int side) {
@@ -85,7 +87,8 @@ void attend_by_tiles(const Item *item, size_t begin, size_t end) {
     const bool coded = item->a->layout.coding != NULL;
     uint32_t seen[BLOCK_ROWS_MAX];
     Pointers pointers;
-    pack_queries(item, &t);
+    if (t.m == 1 && kernels == t.kernels->few[t.k.type]) t.ld_s = 1;
+    pack_queries(item, &t, kernels);
     int side = 0;
     if (!coded)
         t.next = find_rows(item, begin, smaller(kernels->tokens, end - begin), &pointers, side);

@@ -27,6 +27,20 @@ enum { WIDTH = 8, REGISTERS = 16 };
     } while (0)
 enum { TILE_TOKENS = 96 };
 
+/* Blocks of tile_few.h: rows x tokens, and rows x steps of two registers. */
+#define FEW_SCORES(block)                                                                          \
+    do {                                                                                           \
+        block(4, 3);                                                                               \
+        block(2, 4);                                                                               \
+        block(1, 8);                                                                               \
+    } while (0)
+#define FEW_VALUES(block)                                                                          \
+    do {                                                                                           \
+        block(4, 1);                                                                               \
+        block(2, 2);                                                                               \
+        block(1, 4);                                                                               \
+    } while (0)
+
 static inline vec vec_zero(void) {
     return _mm256_setzero_ps();
 }
@@ -90,6 +104,19 @@ static inline float vec_greatest(vec a) {
 static inline vec vec_load_bf16(const void *p) {
     const __m256i halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(halves, 16));
+}
+
+static inline vec vec_even_bf16(const void *p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(p), 16));
+}
+static inline vec vec_odd_bf16(const void *p) {
+    const __m256i high = _mm256_set1_epi32((int)0xffff0000);
+    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(p), high));
+}
+static inline void vec_zip(vec *even, vec *odd) {
+    const vec low = _mm256_unpacklo_ps(*even, *odd), high = _mm256_unpackhi_ps(*even, *odd);
+    *even = _mm256_permute2f128_ps(low, high, 0x20);
+    *odd = _mm256_permute2f128_ps(low, high, 0x31);
 }
 
 /* To nearest even, as f32_to_bf16 of internal.h. */

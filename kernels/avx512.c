@@ -9,6 +9,21 @@ static inline vec vec_load_bf16(const void *p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(halves, 16));
 }
 
+static inline vec vec_even_bf16(const void *p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
+}
+static inline vec vec_odd_bf16(const void *p) {
+    const __m512i high = _mm512_set1_epi32((int)0xffff0000);
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), high));
+}
+static inline void vec_zip(vec *even, vec *odd) {
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i last = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+    const vec low = _mm512_permutex2var_ps(*even, first, *odd);
+    *odd = _mm512_permutex2var_ps(*even, last, *odd);
+    *even = low;
+}
+
 /* To nearest even, as f32_to_bf16 of internal.h. */
 static inline void vec_store_bf16(void *p, vec a) {
     const __m512i bits = _mm512_castps_si512(a);

@@ -29,6 +29,20 @@ enum { WIDTH = 16, REGISTERS = 32 };
         panel(1, 12);                                                                              \
     } while (0)
 
+/* Blocks of tile_few.h: rows x tokens, and rows x steps of two registers. */
+#define FEW_SCORES(block)                                                                          \
+    do {                                                                                           \
+        block(4, 6);                                                                               \
+        block(2, 8);                                                                               \
+        block(1, 8);                                                                               \
+    } while (0)
+#define FEW_VALUES(block)                                                                          \
+    do {                                                                                           \
+        block(4, 2);                                                                               \
+        block(2, 4);                                                                               \
+        block(1, 4);                                                                               \
+    } while (0)
+
 static inline vec vec_zero(void) {
     return _mm512_setzero_ps();
 }

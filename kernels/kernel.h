@@ -40,6 +40,10 @@ typedef struct Kernels {
     /* The products of many query rows with rows of a type, decoded once for all of them. */
     const TileKernels *tile[ROW_TYPE_COUNT];
 
+    /* The same of at most FEW_ROWS_MAX query rows, which read rows where they lie; keys and values
+     * of one type. NULL where a tier has none: then `scores` and `values` do it. */
+    const TileKernels *few[ROW_TYPE_COUNT];
+
     /* What the operands of both products are rounded to in the tier's own arithmetic, relative to
      * the greatest of a row: 0 where they stay floats, 2^-9 as bf16, 2^-8 as int8. */
     double rounding[ROW_TYPE_COUNT];
@@ -81,6 +85,13 @@ typedef struct Kernels {
     float (*dot_bf16_rounds)(size_t rounds, double *flops);
     float (*dot_int8_rounds)(size_t rounds, double *flops);
 } Kernels;
+
+/* Are there kernels of few rows for m query rows? Where a tier rounds a type to a narrower
+ * arithmetic, that is the faster one from FEW_ROWS_MAX rows on. */
+static inline bool tile_is_few(const Kernels *kernels, RowType k, RowType v, size_t m) {
+    const size_t most = kernels->rounding[k] > 0 ? FEW_ROWS_MAX - 1 : FEW_ROWS_MAX;
+    return kernels->few[k] && k == v && m <= most;
+}
 
 typedef struct {
     const char *name;               /* as --isa takes it */

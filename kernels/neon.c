@@ -28,6 +28,20 @@ enum { WIDTH = 4, REGISTERS = 32 };
     } while (0)
 enum { TILE_TOKENS = 96 };
 
+/* Blocks of tile_few.h: rows x tokens, and rows x steps of two registers. */
+#define FEW_SCORES(block)                                                                          \
+    do {                                                                                           \
+        block(4, 6);                                                                               \
+        block(2, 8);                                                                               \
+        block(1, 8);                                                                               \
+    } while (0)
+#define FEW_VALUES(block)                                                                          \
+    do {                                                                                           \
+        block(4, 2);                                                                               \
+        block(2, 4);                                                                               \
+        block(1, 8);                                                                               \
+    } while (0)
+
 static inline vec vec_zero(void) {
     return vdupq_n_f32(0);
 }
@@ -100,6 +114,21 @@ static inline void store_halves(void *p, uint16x4_t a) {
 
 static inline vec vec_load_bf16(const void *p) {
     return vreinterpretq_f32_u32(vshll_n_u16(load_halves(p), 16));
+}
+
+static inline uint32x4_t bf16_pairs(const void *p) {
+    return vreinterpretq_u32_u8(vld1q_u8(p));
+}
+static inline vec vec_even_bf16(const void *p) {
+    return vreinterpretq_f32_u32(vshlq_n_u32(bf16_pairs(p), 16));
+}
+static inline vec vec_odd_bf16(const void *p) {
+    return vreinterpretq_f32_u32(vandq_u32(bf16_pairs(p), vdupq_n_u32(0xffff0000u)));
+}
+static inline void vec_zip(vec *even, vec *odd) {
+    const vec low = vzip1q_f32(*even, *odd);
+    *odd = vzip2q_f32(*even, *odd);
+    *even = low;
 }
 
 /* To nearest even, as f32_to_bf16 of floats.h. */

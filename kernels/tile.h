@@ -25,6 +25,7 @@
 
 enum {
     TILE_TOKENS_MAX = 256, /* n is at most */
+    FEW_ROWS_MAX = 8,      /* query rows of the kernels of few rows */
     TILE_LANES = 16        /* arrays over query rows are padded to a multiple of this */
 };
 
@@ -55,7 +56,7 @@ typedef struct {
     float *queries;            /* tile_query_floats(m, dk) */
     float *rows;               /* tile_row_floats(n, dk, dv, v_in_k) */
     float *s;                  /* [n][ld_s], behind softmax the weights */
-    size_t ld_s;               /* tile_lanes(m) */
+    size_t ld_s;               /* tile_lanes(m); 1 for the one row of kernels of few rows */
     float *max, *sum, *factor; /* [m] padded; max begins as -INFINITY, sum as 0 */
     float *o;                  /* [m][ld_o], begins as 0; divided by sum at the end */
     size_t ld_o;

@@ -228,6 +228,7 @@ static float fma_rounds(size_t rounds, double *flops) {
 }
 
 #include "tile_f32.h"
+#include "tile_few.h"
 
 /* ---- the table ---- */
 
@@ -262,6 +263,9 @@ static void fill(Kernels *kernels) {
     ROW_TYPES(TYPED)
 #undef TYPED
     for (int type = 0; type < ROW_TYPE_COUNT; type++) kernels->tile[type] = &tile_f32;
+    kernels->few[ROW_F32] = &few_f32;
+    kernels->few[ROW_BF16] = &few_bf16;
+    kernels->few[ROW_F16] = &few_f16;
     fill_encoders(kernels);
     kernels->decode_steps = decode_steps;
     kernels->decode_table = decode_table;

@@ -4,6 +4,8 @@
  * What it needs beside the arithmetic of tiles.h, p without alignment:
  *
  *   vec_load_bf16(p) vec_store_bf16(p, a) vec_load_f16(p) vec_store_f16(p, a)
+ *   vec_even_bf16(p) vec_odd_bf16(p)    of 2*WIDTH bf16 the even ones and the odd ones
+ *   vec_zip(even, odd)                  such two registers back in order, in place
  *   vec_load32_int8(p, a)               32 signed bytes into VECS registers
  *   vec_load32_halves(p, a)             the low halves of 16 bytes, then the high ones
  *   vec_store_int8(p, a)                whole numbers from -128 to 255 into bytes
@@ -47,6 +49,15 @@ INLINE vec load_tail(RowType type, const unsigned char *p, size_t n) {
     unsigned char padded[2 * WIDTH] = { 0 };
     memcpy(padded, p, 2 * n);
     return load_element(type, padded);
+}
+
+static inline size_t smaller_of(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* n <= WIDTH elements. */
+INLINE vec load_some(RowType type, const unsigned char *p, size_t n) {
+    return n == WIDTH ? load_element(type, p) : load_tail(type, p, n);
 }
 
 /* ---- groups ---- */

@@ -233,14 +233,13 @@ static void check_outputs(const Scene *s, const float *scores, Route route, cons
     }
 }
 
-static void check_tile(const Kernels *tier, const char *name, const Shape *shape, RowType type,
-                       bool whole) {
+static void check_tile(const Kernels *tier, const TileKernels *kernels, Route route,
+                       const char *name, const Shape *shape, RowType type, bool whole) {
     Scene s = scene_new(tier, shape, type, whole);
     Tile *t = &s.t;
-    const TileKernels *kernels = tier->tile[type];
-    const Route route = route_of(tier, type);
     size_t guards[7];
     float *all = arrays_new(t, guards), *scores = room(tile_lanes(t->m) * t->n, sizeof *scores);
+    if (kernels == tier->few[type] && t->m == 1) t->ld_s = 1;
     kernels->queries(t, s.query_rows);
     kernels->scores(t);
     check_scores(&s, route, whole, name);
@@ -260,14 +259,28 @@ FOR_EACH_TILE_SUBJECT(tile, of_a_tier_is_the_tile_of_the_definition) {
         for (int type = 0; type < ROW_TYPE_COUNT; type++)
             for (int whole = 0; whole < 2; whole++) {
                 if (type == ROW_FP8_DS_MLA && !shapes[shape].v_in_k) continue;
-                check_tile(&tier, subjects[*subject], &shapes[shape], (RowType)type, whole);
+                check_tile(&tier, tier.tile[type], route_of(&tier, (RowType)type),
+                           subjects[*subject], &shapes[shape], (RowType)type, whole);
             }
+}
+
+FOR_EACH_TILE_SUBJECT(tile, of_few_rows_read_in_place_is_that_of_the_definition) {
+    const Kernels tier = table_of(*subject);
+    for (size_t shape = 0; shape < COUNT(shapes); shape++)
+        for (int type = 0; type < ROW_TYPE_COUNT; type++)
+            for (size_t m = 1; m <= FEW_ROWS_MAX && tier.few[type]; m++)
+                for (int whole = 0; whole < 2; whole++) {
+                    Shape few = shapes[shape];
+                    few.m = m;
+                    check_tile(&tier, tier.few[type], ROUTE_F32, subjects[*subject], &few,
+                               (RowType)type, whole);
+                }
 }
 
 Test(tile, of_the_reference_is_its_own_definition) {
     const Kernels ref = kernels_select(0);
     for (size_t shape = 0; shape < COUNT(shapes); shape++)
-        check_tile(&ref, "ref", &shapes[shape], ROW_F32, false);
+        check_tile(&ref, ref.tile[ROW_F32], ROUTE_F32, "ref", &shapes[shape], ROW_F32, false);
 }
 
 /* A second tile weighs what the first left by the factor; whole weights make it exact. */

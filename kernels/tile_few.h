@@ -1,0 +1,275 @@
+/* tile_few.h -- the tile of tile.h for at most FEW_ROWS_MAX query rows, of rows of f32, bf16 or
+ * f16: decode of MHA, of GQA, of MLA with few heads.
+ *
+ * Bound by memory up to about four query rows, by multiply-adds from there on: there are too few
+ * rows to pay for a copy of the cached ones, so they are read where they lie. A score is a product
+ * along the row, its lanes added up four scores at a time; a key serves four query rows and a
+ * query three keys. Values keep four query rows by two registers over all tokens of the tile.
+ *
+ * bf16 is read as pairs: a shift leaves the even elements of a dword and a mask the odd ones, one
+ * operation a register, where widening in order takes two to three. Queries are brought into that
+ * order once, outputs back from it at the end of a tile: an order is a half of a step of 2*WIDTH
+ * elements at a time, the other halves after them.
+ *
+ * The next tile's keys are asked for while this one's are scored, its values while these are added
+ * up, so that memory never waits for arithmetic: each row once, a few at a time. */
+#ifndef KVLAB_TILE_FEW_H
+#define KVLAB_TILE_FEW_H
+
+enum { FEW_TOKENS = 48, STEP = 2 * WIDTH, TOKENS_A_REQUEST = 8, LINE_BYTES = 64 };
+
+/* Elements of the halves of a row that fill whole registers; what is left is kept in order. */
+static inline size_t half_width(size_t d) {
+    return d / STEP * WIDTH;
+}
+
+/* Of the 2*WIDTH elements at p one half: of bf16 the even or the odd ones, of others the first or
+ * the last. */
+INLINE vec load_half(RowType type, const unsigned char *p, bool second) {
+    if (type == ROW_BF16) return second ? vec_odd_bf16(p) : vec_even_bf16(p);
+    return load_element(type, second ? p + WIDTH * element_bytes(type) : p);
+}
+
+/* Two halves as 2*WIDTH elements in order. */
+INLINE void join_steps(RowType type, vec *first, vec *second) {
+    if (type == ROW_BF16) vec_zip(first, second);
+}
+
+static inline void order_query(RowType type, size_t d, const float *row, float *out) {
+    const size_t half = half_width(d);
+    const size_t apart = type == ROW_BF16 ? 2 : 1, second = type == ROW_BF16 ? 1 : WIDTH;
+    for (size_t i = 0; i < half; i++) {
+        const size_t from = i / WIDTH * STEP + i % WIDTH * apart;
+        out[i] = row[from];
+        out[half + i] = row[from + second];
+    }
+    for (size_t e = 2 * half; e < d; e++) out[e] = row[e];
+}
+
+/* ---- requests for the next tile ---- */
+
+typedef struct {
+    const unsigned char *const *rows;
+    size_t n, bytes, at; /* the next row is `at` */
+    float due, share;    /* rows that should have been asked for, and those of a step */
+} Requests;
+
+static inline Requests requests(const unsigned char *const *rows, size_t n, RowFormat format,
+                                size_t steps) {
+    return (Requests){ .rows = rows,
+                       .n = rows ? n : 0,
+                       .bytes = row_bytes(format),
+                       .share = (float)n / (float)(steps ? steps : 1) };
+}
+
+/* Into the second cache: from there the first one is served in time, and it takes more requests. */
+INLINE void request(Requests *r) {
+    for (r->due += r->share; (float)r->at < r->due && r->at < r->n; r->at++)
+        for (size_t at = 0; at < r->bytes; at += LINE_BYTES)
+            __builtin_prefetch(r->rows[r->at] + at, 0, 2);
+}
+
+/* ---- scores ---- */
+
+/* Adds to rows x tokens sums the products of half a row: queries [rows][ld], keys from byte `at`.
+ */
+INLINE void add_half(RowType type, size_t rows, size_t tokens, size_t half, bool second,
+                     const float *q, size_t ld, const unsigned char *const *keys, vec *sums) {
+    const size_t step = 2 * element_bytes(type);
+    vec key[BLOCK_MAX];
+    for (size_t e = 0; e < half; e += WIDTH) {
+        UNROLL for (size_t c = 0; c < tokens; c++) key[c] =
+            load_half(type, keys[c] + e * step, second);
+        UNROLL for (size_t i = 0; i < rows; i++) {
+            const vec x = vec_load(q + i * ld + e);
+            UNROLL for (size_t c = 0; c < tokens; c++) sums[c * rows + i] =
+                vec_fma(x, key[c], sums[c * rows + i]);
+        }
+    }
+}
+
+/* The scores of rows x tokens over whole steps, from token j on. */
+INLINE void few_scores_block(RowType type, const Tile *t, size_t first, size_t rows, size_t j,
+                             size_t tokens) {
+    const size_t half = half_width(t->dk), ld = padded_row(t->dk), last = rows * tokens - 1;
+    const float *q = t->queries + first * ld;
+    const unsigned char *keys[BLOCK_MAX];
+    vec sums[BLOCK_MAX];
+    float totals[BLOCK_MAX];
+    UNROLL for (size_t c = 0; c < tokens; c++) keys[c] = t->stored.keys[j + c];
+    UNROLL for (size_t c = 0; c <= last; c++) sums[c] = vec_zero();
+    add_half(type, rows, tokens, half, false, q, ld, keys, sums);
+    add_half(type, rows, tokens, half, true, q + half, ld, keys, sums);
+    float *s = t->s + j * t->ld_s + first;
+    UNROLL for (size_t c = 0; c <= last; c += 4)
+        vec_sum4(sums[c], sums[c + 1 < last ? c + 1 : last], sums[c + 2 < last ? c + 2 : last],
+                 sums[c + 3 < last ? c + 3 : last], rows == 4 ? s + c / 4 * t->ld_s : totals + c);
+    UNROLL for (size_t c = 0; c < tokens && rows != 4; c++)
+        memcpy(s + c * t->ld_s, totals + c * rows, rows * sizeof *totals);
+}
+
+/* Adds the products of what is behind the last whole step. */
+INLINE void few_scores_rest(RowType type, const Tile *t) {
+    const size_t ld = padded_row(t->dk);
+    for (size_t e = t->dk / STEP * STEP, n; e < t->dk; e += n) {
+        n = smaller_of(WIDTH, t->dk - e);
+        for (size_t i = 0; i < t->m; i++) {
+            const vec x = floats_at(t->queries + i * ld, e + n, e);
+            for (size_t j = 0; j < seen_before(t, i + 1); j++)
+                t->s[j * t->ld_s + i] += vec_sum(
+                    vec_mul(x, load_some(type, t->stored.keys[j] + e * element_bytes(type), n)));
+        }
+    }
+}
+
+/* As many groups of `rows` query rows as are left; gives where they end. */
+INLINE size_t few_scores_rows(RowType type, const Tile *t, size_t first, size_t rows, size_t tokens,
+                              Requests *next) {
+    for (; first + rows <= t->m; first += rows) {
+        const size_t seen = seen_before(t, first + rows);
+        size_t j = 0;
+        for (; j + tokens <= seen; j += tokens) {
+            request(next);
+            few_scores_block(type, t, first, rows, j, tokens);
+        }
+        for (; j < seen; j++) few_scores_block(type, t, first, rows, j, 1);
+    }
+    return first;
+}
+
+/* Blocks of a tile. */
+static inline size_t score_steps(const Tile *t) {
+    size_t left = t->m, steps = 0;
+#define ROWS(rows, tokens) steps += left / (rows) * (t->n / (tokens)), left %= (rows)
+    FEW_SCORES(ROWS);
+#undef ROWS
+    return steps;
+}
+
+INLINE void few_scores(RowType type, const Tile *t) {
+    Requests next = requests(t->next.keys, t->next.n, t->k, score_steps(t));
+    size_t first = 0;
+#define ROWS(rows, tokens) first = few_scores_rows(type, t, first, rows, tokens, &next)
+    FEW_SCORES(ROWS);
+#undef ROWS
+    few_scores_rest(type, t);
+}
+
+/* ---- values ---- */
+
+INLINE void few_values_block(RowType type, const Tile *t, size_t first, size_t rows, size_t steps,
+                             size_t e, Requests *next) {
+    const size_t bytes = element_bytes(type), ld = t->ld_s, n = seen_before(t, first + rows);
+    const unsigned char *const *values = t->v_in_k ? t->stored.keys : t->stored.values;
+    const float *s = t->s + first;
+    vec sums[BLOCK_MAX];
+    UNROLL for (size_t c = 0; c < 2 * rows * steps; c++) sums[c] = vec_zero();
+    for (size_t j = 0; j < n;) {
+        const size_t end = smaller_of(j + TOKENS_A_REQUEST, n);
+        request(next);
+        for (; j < end; j++, s += ld) {
+            const unsigned char *p = values[j] + e * bytes;
+            UNROLL for (size_t c = 0; c < steps; c++, p += STEP * bytes) {
+                const vec v = load_half(type, p, false), w = load_half(type, p, true);
+                UNROLL for (size_t i = 0; i < rows; i++) {
+                    const vec weight = vec_all(s[i]);
+                    vec *sum = sums + 2 * (i * steps + c);
+                    sum[0] = vec_fma(weight, v, sum[0]);
+                    sum[1] = vec_fma(weight, w, sum[1]);
+                }
+            }
+        }
+    }
+    UNROLL for (size_t i = 0; i < rows; i++) {
+        const vec factor = vec_all(t->factor[first + i]);
+        float *out = t->o + (first + i) * t->ld_o + e;
+        UNROLL for (size_t c = 0; c < steps; c++, out += STEP) {
+            vec *sum = sums + 2 * (i * steps + c);
+            join_steps(type, sum, sum + 1);
+            vec_store(out, vec_fma(factor, vec_load(out), sum[0]));
+            vec_store(out + WIDTH, vec_fma(factor, vec_load(out + WIDTH), sum[1]));
+        }
+    }
+}
+
+/* The elements from e on, behind the last whole step. */
+INLINE void few_values_rest(RowType type, const Tile *t, size_t e) {
+    const unsigned char *const *values = t->v_in_k ? t->stored.keys : t->stored.values;
+    for (size_t n; e < t->dv; e += n) {
+        n = smaller_of(WIDTH, t->dv - e);
+        for (size_t i = 0; i < t->m; i++) {
+            vec sum = vec_zero();
+            for (size_t j = 0; j < seen_before(t, i + 1); j++)
+                sum = vec_fma(vec_all(t->s[j * t->ld_s + i]),
+                              load_some(type, values[j] + e * element_bytes(type), n), sum);
+            float *out = t->o + i * t->ld_o;
+            sum = vec_fma(vec_all(t->factor[i]), floats_at(out, e + n, e), sum);
+            store_floats_at(out, e + n, e, sum);
+        }
+    }
+}
+
+/* A stripe of values meets all groups of rows before the next one does. */
+INLINE size_t few_values_rows(RowType type, const Tile *t, size_t first, size_t rows, size_t steps,
+                              Requests *next) {
+    const size_t end = first + (t->m - first) / rows * rows, whole = t->dv / STEP * STEP;
+    size_t e = 0;
+#define STRIPES(count)                                                                             \
+    for (; e + (count)*STEP <= whole; e += (count)*STEP)                                           \
+        for (size_t i = first; i < end; i += rows)                                                 \
+    few_values_block(type, t, i, rows, count, e, next)
+    STRIPES(steps);
+    STRIPES(1);
+#undef STRIPES
+    return end;
+}
+
+static inline size_t value_steps(const Tile *t) {
+    size_t left = t->m, stripes = 0;
+#define ROWS(rows, steps) stripes += left / (rows) * (t->dv / STEP / (steps)), left %= (rows)
+    FEW_VALUES(ROWS);
+#undef ROWS
+    return stripes * ((t->n + TOKENS_A_REQUEST - 1) / TOKENS_A_REQUEST);
+}
+
+INLINE void few_values(RowType type, const Tile *t) {
+    Requests next = requests(t->v_in_k ? NULL : t->next.values, t->next.n, t->v, value_steps(t));
+    size_t first = 0;
+#define ROWS(rows, steps) first = few_values_rows(type, t, first, rows, steps, &next)
+    FEW_VALUES(ROWS);
+#undef ROWS
+    few_values_rest(type, t, t->dv / STEP * STEP);
+}
+
+/* One row has its scores side by side: a register holds as many of them, not one. */
+static void few_softmax(const Tile *t) {
+    if (t->ld_s > 1)
+        tile_softmax(t);
+    else
+        *t->factor = softmax_step(seen_before(t, 1), t->scale, t->s, t->max, t->sum);
+}
+
+/* ---- the route of a type ---- */
+
+#define FEW(name, type)                                                                            \
+    static void few_queries_##name(const Tile *t, const float *const *rows) {                      \
+        for (size_t i = 0; i < t->m; i++)                                                          \
+            order_query(type, t->dk, rows[i], t->queries + i * padded_row(t->dk));                 \
+    }                                                                                              \
+    static void few_scores_##name(const Tile *t) {                                                 \
+        few_scores(type, t);                                                                       \
+    }                                                                                              \
+    static void few_values_##name(const Tile *t) {                                                 \
+        few_values(type, t);                                                                       \
+    }                                                                                              \
+    static const TileKernels few_##name = { .tokens = FEW_TOKENS,                                  \
+                                            .queries = few_queries_##name,                         \
+                                            .scores = few_scores_##name,                           \
+                                            .softmax = few_softmax,                               \
+                                            .values = few_values_##name };
+FEW(f32, ROW_F32)
+FEW(bf16, ROW_BF16)
+FEW(f16, ROW_F16)
+#undef FEW
+
+#endif
