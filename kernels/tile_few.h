@@ -265,7 +265,7 @@ static void few_softmax(const Tile *t) {
     static const TileKernels few_##name = { .tokens = FEW_TOKENS,                                  \
                                             .queries = few_queries_##name,                         \
                                             .scores = few_scores_##name,                           \
-                                            .softmax = few_softmax,                               \
+                                            .softmax = few_softmax,                                \
                                             .values = few_values_##name };
 FEW(f32, ROW_F32)
 FEW(bf16, ROW_BF16)

@@ -5,8 +5,8 @@
  *
  * The parts can be called alone, which is how latency is measured. Paths: model.h.
  *
- * Attention gives the same bits for any number of threads; projections are as repeatable as
- * blas_linear is. */
+ * Attention gives the same bits for any number of threads; so do projections of few rows; those
+ * of many are as repeatable as BLAS is. */
 #ifndef KVLAB_LAYER_H
 #define KVLAB_LAYER_H
 

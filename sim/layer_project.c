@@ -7,14 +7,15 @@
  * copied behind each head's P. */
 #include <string.h>
 
-#include "blas.h"
 #include "layer.h"
 #include "layer_parts.h"
+#include "linear.h"
 
 /* y [rows, out] of stride ld_y = x w^T + bias. */
-static void project(size_t rows, size_t out, size_t in, const float *x, size_t ld_x, const float *w,
-                    const float *bias, float *y, size_t ld_y) {
-    blas_linear(rows, out, in, x, ld_x, w, y, ld_y);
+static void project(const Layer *layer, size_t rows, size_t out, size_t in, const float *x,
+                    size_t ld_x, const float *w, const float *bias, float *y, size_t ld_y) {
+    linear(layer->params.kernels, layer->params.threads, rows, out, in, x, ld_x, ROW_F32, w, y,
+           ld_y);
     for (size_t r = 0; r < rows && bias; r++)
         for (size_t o = 0; o < out; o++) y[r * ld_y + o] += bias[o];
 }
@@ -41,9 +42,9 @@ static void project_heads(const Layer *layer, size_t rows, const size_t *positio
     const LayerWeights *w = layer->params.weights;
     const size_t q_width = m->heads * m->key_dim, k_width = m->kv_heads * m->key_dim,
                  v_width = m->kv_heads * m->value_dim;
-    if (q) project(rows, q_width, m->hidden, x, m->hidden, w->q, w->q_bias, q, q_width);
-    if (k) project(rows, k_width, m->hidden, x, m->hidden, w->k, w->k_bias, k, k_width);
-    if (k) project(rows, v_width, m->hidden, x, m->hidden, w->v, w->v_bias, v, v_width);
+    if (q) project(layer, rows, q_width, m->hidden, x, m->hidden, w->q, w->q_bias, q, q_width);
+    if (k) project(layer, rows, k_width, m->hidden, x, m->hidden, w->k, w->k_bias, k, k_width);
+    if (k) project(layer, rows, v_width, m->hidden, x, m->hidden, w->v, w->v_bias, v, v_width);
 #pragma omp parallel for schedule(static) num_threads(layer->params.threads) if (rows > 1)
     for (size_t r = 0; r < rows; r++) {
         const float *rotation = rotation_at(layer, positions[r]);
@@ -57,15 +58,15 @@ static void project_query(const Layer *layer, size_t rows, const float *x, float
     const LayerWeights *w = layer->params.weights;
     const size_t width = m->heads * m->key_dim, rank = m->q_lora_rank;
     if (!rank) {
-        project(rows, width, m->hidden, x, m->hidden, w->q, w->q_bias, q, width);
+        project(layer, rows, width, m->hidden, x, m->hidden, w->q, w->q_bias, q, width);
         return;
     }
     float *low = layer->query_latent;
-    project(rows, rank, m->hidden, x, m->hidden, w->q_a, w->q_a_bias, low, rank);
+    project(layer, rows, rank, m->hidden, x, m->hidden, w->q_a, w->q_a_bias, low, rank);
     for (size_t r = 0; r < rows; r++)
         layer->params.kernels->rmsnorm(rank, LATENT_NORM_EPS, low + r * rank, w->q_a_norm,
                                        low + r * rank);
-    project(rows, width, rank, low, rank, w->q_b, NULL, q, width);
+    project(layer, rows, width, rank, low, rank, w->q_b, NULL, q, width);
 }
 
 /* From latent rows to each head's key and value. */
@@ -74,7 +75,7 @@ static void materialise(const Layer *layer, size_t rows, const size_t *positions
     const Model *m = layer->params.model;
     const size_t heads = model_up_heads(m), nope = m->nope_dim, rope = m->rope_dim,
                  value = m->value_dim, rank = m->kv_lora_rank, width = heads * (nope + value);
-    project(rows, width, rank, latent, rank + rope, layer->params.weights->kv_b, NULL,
+    project(layer, rows, width, rank, latent, rank + rope, layer->params.weights->kv_b, NULL,
             layer->key_values, width);
 #pragma omp parallel for schedule(static) num_threads(layer->params.threads) if (rows > 1)
     for (size_t r = 0; r < rows; r++)
@@ -95,7 +96,7 @@ static void project_rows(const Layer *layer, size_t rows, const size_t *position
     const LayerWeights *w = layer->params.weights;
     const size_t rank = m->kv_lora_rank, width = rank + m->rope_dim;
     float *latent = layer_keeps_latent(layer) ? k : layer->latent;
-    project(rows, width, m->hidden, x, m->hidden, w->kv_a, w->kv_a_bias, latent, width);
+    project(layer, rows, width, m->hidden, x, m->hidden, w->kv_a, w->kv_a_bias, latent, width);
 #pragma omp parallel for schedule(static) num_threads(layer->params.threads) if (rows > 1)
     for (size_t r = 0; r < rows; r++) {
         float *row = latent + r * width;
@@ -138,5 +139,5 @@ void layer_output(Layer *layer, size_t tokens, const float *out, float *y) {
     const Model *m = layer->params.model;
     const LayerWeights *w = layer->params.weights;
     const size_t width = m->heads * m->value_dim;
-    project(tokens, m->hidden, width, out, width, w->o, w->o_bias, y, m->hidden);
+    project(layer, tokens, m->hidden, width, out, width, w->o, w->o_bias, y, m->hidden);
 }

@@ -167,10 +167,16 @@ static Status attend(Expected *r, const Scene *s, Error *err) {
 
 static Status project(Expected *r, const Scene *s, Error *err) {
     const Case *c = &s->params.c;
+    const RowFormat format = case_row_format(c);
+    const unsigned char *stored = s->w.room;
+    const float *x = s->q.room;
+    float *w;
     r->rows = c->q_tokens;
     TRY(BUFFER(&r->out, r->rows * r->width, "what is expected", err));
     TRY(BUFFER(&r->size, r->rows * r->width, "expected sizes", err));
-    const float *x = s->q.room, *w = s->w.room;
+    TRY(BUFFER(&w, c->dk * c->dv, "weights in float", err));
+    for (size_t o = 0; o < c->dv; o++)
+        s->ref.decode[c->type](&format, c->dk, stored + o * row_bytes(format), w + o * c->dk);
 #pragma omp parallel for schedule(static) num_threads(s->params.threads)
     for (size_t i = 0; i < r->rows * r->width; i++) {
         const float *a = x + i / r->width * c->dk, *b = w + i % r->width * c->dk;
@@ -179,6 +185,7 @@ static Status project(Expected *r, const Scene *s, Error *err) {
             r->size[i] += fabs((double)a[e] * b[e]);
         }
     }
+    buffer_free(w);
     return OK;
 }
 

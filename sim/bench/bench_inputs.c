@@ -147,18 +147,34 @@ void inputs_queries(Scene *s) {
     for (size_t r = 0; r < rows; r++) draw_row(s, range, STREAM_QUERIES, r, c->dk, q + r * c->dk);
 }
 
+static void draw_weights(const Scene *s, size_t r, size_t n, float *row) {
+    const float scale = s->params.input == INPUT_WHOLE ? 1 : 1 / sqrtf((float)n);
+    draw_row(s, &weight_range, STREAM_WEIGHTS, r, n, row);
+    for (size_t e = 0; e < n; e++) row[e] *= scale;
+}
+
 void inputs_weights(Scene *s, size_t count, size_t rank) {
-    const size_t rows = count / rank;
-    const float scale = s->params.input == INPUT_WHOLE ? 1 : 1 / sqrtf((float)rank);
     float *w = s->w.room;
 #pragma omp parallel for schedule(static) num_threads(s->params.threads)
-    for (size_t r = 0; r < rows; r++) {
-        float *row = w + r * rank;
-        draw_row(s, &weight_range, STREAM_WEIGHTS, r, rank, row);
-        for (size_t e = 0; e < rank; e++) row[e] *= scale;
+    for (size_t r = 0; r < count / rank; r++) draw_weights(s, r, rank, w + r * rank);
+}
+
+Status inputs_projection(Scene *s, Error *err) {
+    const Case *c = &s->params.c;
+    const RowFormat format = case_row_format(c);
+    const size_t stride = row_bytes(format), bytes = c->dv * stride;
+    unsigned char *w = s->w.room;
+    float *rows;
+    TRY(BUFFER(&rows, (size_t)s->params.threads * c->dk, "rows of weights", err));
+#pragma omp parallel for schedule(static) num_threads(s->params.threads)
+    for (size_t r = 0; r < c->dv; r++) {
+        float *row = rows + (size_t)omp_get_thread_num() * c->dk;
+        draw_weights(s, r, c->dk, row);
+        scene_encoder(s)->encode[c->type](&format, row, w + r * stride);
     }
-    for (size_t copy = 1; (copy + 1) * count * sizeof *w <= s->w.bytes; copy++)
-        memcpy(w + copy * count, w, count * sizeof *w);
+    buffer_free(rows);
+    for (size_t copy = 1; copy < s->copies; copy++) memcpy(w + copy * bytes, w, bytes);
+    return OK;
 }
 
 void inputs_codec(Scene *s) {

@@ -23,8 +23,11 @@ void inputs_latents(const Scene *scene, size_t sequence, size_t tokens, float *r
 /* The queries or inputs in q. */
 void inputs_queries(Scene *scene);
 
-/* Weights of `count` elements, repeated in each copy; of size about rank^-1/2. */
+/* The up-projection of `expanded`: `count` floats of size about rank^-1/2. */
 void inputs_weights(Scene *scene, size_t count, size_t rank);
+
+/* The weights of a projection in their stored type, alike in size, repeated in each copy. */
+Status inputs_projection(Scene *scene, Error *err);
 
 /* Floats and stored rows of a codec. */
 void inputs_codec(Scene *scene);

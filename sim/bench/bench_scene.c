@@ -8,6 +8,7 @@
 #include "bench_inputs.h"
 #include "blas.h"
 #include "buffer.h"
+#include "linear.h"
 
 enum {
     GUARD_BYTES = 256,
@@ -207,12 +208,13 @@ static Status make_expanded(Scene *s, Error *err) {
 
 static Status make_projection(Scene *s, Error *err) {
     const Case *c = &s->params.c;
-    TRY(guard_floats(s, &s->w, s->copies * c->dk * c->dv, "weights", err));
+    const size_t row = case_row_bytes(c);
+    TRY(guard_new(&s->w, s->copies * c->dv * row, s->params.checked ? row / c->dk : 0, "weights",
+                  err));
     TRY(guard_floats(s, &s->q, c->q_tokens * c->dk, "inputs", err));
     TRY(guard_floats(s, &s->out, c->q_tokens * c->dv, "outputs", err));
-    inputs_weights(s, c->dk * c->dv, c->dk);
     inputs_queries(s);
-    return OK;
+    return inputs_projection(s, err);
 }
 
 static Status make_codec(Scene *s, Error *err) {
@@ -325,8 +327,9 @@ void scene_run(Scene *s, size_t i) {
         layer_attend(s->layer, s->cache, &batch, s->q.room, s->out.room);
     } else if (c->work == WORK_PROJECTION) {
         blas_set_threads(s->params.threads);
-        blas_linear(c->q_tokens, c->dv, c->dk, s->q.room, c->dk,
-                    (const float *)s->w.room + copy * c->dk * c->dv, s->out.room, c->dv);
+        linear(s->params.kernels, s->params.threads, c->q_tokens, c->dv, c->dk, s->q.room, c->dk,
+               c->type, (const unsigned char *)s->w.room + copy * copy_bytes(&s->params),
+               s->out.room, c->dv);
     } else {
         run_codec(s, copy);
     }
