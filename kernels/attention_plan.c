@@ -12,8 +12,8 @@
 enum {
     FLOATS_OF_LINE = 16,
     TILE_ROWS_MIN = 8,       /* from so many rows on coded ones are decoded once for all of them */
-    CHUNK_STEP = 96,         /* chunks are whole tiles */
-    CHUNK_TOKENS_MIN = 1056, /* shorter chunks would be dearer to merge than to compute */
+    CHUNK_STEP = 32,         /* chunks are alike to so many tokens */
+    CHUNK_TOKENS_MIN = 1024, /* shorter chunks would be dearer to merge than to compute */
     ITEMS_WANTED = 64
 };
 
