@@ -5,6 +5,7 @@
 #include "forward.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "buffer.h"
@@ -226,6 +227,18 @@ Path forward_default_path(const Model *model) {
     return model->kind == ATTENTION_MLA ? PATH_ABSORBED : PATH_MATERIALISED;
 }
 
+/* What is not finite came out of inputs that are: it is no output, and no error of one. */
+static Status check_finite(const Run *run, Error *err) {
+    const size_t row = run->file->model.hidden;
+    for (size_t i = 0; i < run->file->hidden_states->elements; i++)
+        if (!isfinite(run->y[i]))
+            return fail(err, ERR_INPUT,
+                        "%s: the output of token %zu is not finite: inputs or weights too large "
+                        "for fp32",
+                        run->file->path, i / row % run->file->tokens);
+    return OK;
+}
+
 /* The run that is judged, then the samples of its times. */
 static Status perform(Run *run, ForwardResult *result, Error *err) {
     const double start = measure_now_ns();
@@ -233,6 +246,7 @@ static Status perform(Run *run, ForwardResult *result, Error *err) {
     run_decode(run, 0);
     const double once_ns = measure_now_ns() - start;
     TRY(run->status);
+    TRY(check_finite(run, err));
     count_bytes(run, result);
     TRY(compare(run->file, run->file->output, run->y, &result->output, err));
     TRY(compare(run->file, run->file->output_absorbed, run->y, &result->absorbed, err));

@@ -11,6 +11,7 @@
 static const double SHORT_NS = 10e3;
 static const double FIRST_SLOW_MEDIANS = 1.5;
 static const double OUTLIER_RANGES = 3;
+static const double OUTLIER_SHARE = 0.02;
 static const double SPREAD_SHARE = 0.05;
 
 double measure_now_ns(void) {
@@ -35,11 +36,13 @@ static double quantile(size_t n, const double *sorted, double share) {
 static unsigned find_warnings(const Measurement *m) {
     const double range = m->q3_ns - m->q1_ns;
     unsigned warnings = 0;
+    size_t outliers = 0;
     if (m->samples_ns[0] > FIRST_SLOW_MEDIANS * m->median_ns) warnings |= WARN_FIRST_SLOW;
     for (size_t i = 0; i < m->samples; i++)
         if (m->samples_ns[i] > m->q3_ns + OUTLIER_RANGES * range ||
             m->samples_ns[i] < m->q1_ns - OUTLIER_RANGES * range)
-            warnings |= WARN_OUTLIERS;
+            outliers++;
+    if ((double)outliers > OUTLIER_SHARE * (double)m->samples) warnings |= WARN_OUTLIERS;
     if (range > SPREAD_SHARE * m->median_ns) warnings |= WARN_SPREAD;
     if (m->median_ns < SHORT_NS) warnings |= WARN_SHORT;
     return warnings;
@@ -155,11 +158,13 @@ const char *measure_warning(unsigned bit) {
     case WARN_FIRST_SLOW:
         return "the first sample was slow: something was not warm";
     case WARN_OUTLIERS:
-        return "outliers: something else ran on the machine";
+        return "over 2 % of the samples are far off the others";
     case WARN_SPREAD:
         return "the quartiles are further apart than 5 % of the median";
     case WARN_SHORT:
         return "the median is under 10 us: the clock is in it";
+    case WARN_ROOFLINE:
+        return "over 5 % faster than the roofline: served by a cache, or peaks of a busy machine";
     default:
         return "unknown warning";
     }

@@ -20,9 +20,10 @@ typedef struct {
 
 enum {
     WARN_FIRST_SLOW = 1, /* the first sample was over 1.5 medians */
-    WARN_OUTLIERS = 2,   /* samples beyond 3 interquartile ranges from the quartiles */
+    WARN_OUTLIERS = 2,   /* over 2 % of samples lie 3 interquartile ranges off */
     WARN_SPREAD = 4,     /* quartiles further apart than 5 % of the median */
-    WARN_SHORT = 8       /* the median is under 10 us: the clock is in it */
+    WARN_SHORT = 8,      /* the median is under 10 us: the clock is in it */
+    WARN_ROOFLINE = 16   /* the median is under 0.95 of the roofline's time: set by who knows it */
 };
 
 typedef struct {

@@ -151,8 +151,11 @@ LayerFlops model_layer_flops(const Model *model, Path path, size_t cached, size_
 }
 
 double model_path_crossover(const Model *model, size_t cached) {
-    const double c = (double)model->kv_lora_rank,
-                 heads = (double)(model->nope_dim + model->value_dim);
-    const double denominator = 2 * c - heads + (cached ? c * heads / (double)cached : 0);
-    return denominator > 0 ? c * heads / denominator : INFINITY;
+    const double c = (double)model->kv_lora_rank, s = (double)cached;
+    const double heads = (double)(model->nope_dim + model->value_dim);
+    const double shorter = 2 * c - heads; /* multiply-adds a pair that expanding saves */
+    if (shorter <= 0) return INFINITY;
+    if (!cached) return c * heads / shorter;
+    const double half = s + 0.5; /* shorter (q s + q (q + 1) / 2) = s c heads */
+    return sqrt(half * half + 2 * s * c * heads / shorter) - half;
 }

@@ -120,8 +120,9 @@ typedef struct {
 LayerFlops model_layer_flops(const Model *model, Path path, size_t cached, size_t q_tokens);
 
 /* Query tokens above which expanding the latent of `cached` tokens costs fewer flops than absorbing
- * into each query: C(P+V) / (2C - P - V + C(P+V)/cached); INFINITY where absorbing always wins.
- * cached 0 gives the limit of a long context. */
+ * into each query: where model_layer_flops is equal by both, the causal pairs among the queries
+ * counted; INFINITY where absorbing always wins. cached 0 gives the limit of a long context,
+ * C(P+V) / (2C - P - V). compression.md 1.3 gives it for query tokens far below `cached`. */
 double model_path_crossover(const Model *model, size_t cached);
 
 #endif

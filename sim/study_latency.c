@@ -73,8 +73,8 @@ static size_t held_context(const Task *t) {
 }
 
 /* Decode alone rotates over a cold cache: a prompt of its own is never cached before. */
-static bool is_cold(const Task *t, const Call *call) {
-    return t->config.decode.cold && call->query_tokens <= call->context;
+static bool is_cold(const Task *t) {
+    return t->config.decode.cold && t->point.context_tokens > 0;
 }
 
 static Call call_of(const Study *study, const Task *t) {
@@ -83,7 +83,7 @@ static Call call_of(const Study *study, const Task *t) {
                   .sequences = t->point.sequences,
                   .copies = 1 };
     const size_t bytes = set_bytes(t, &call), wanted = 2 * study->machine.llc_bytes;
-    if (is_cold(t, &call) && bytes < wanted) call.copies = (wanted + bytes - 1) / bytes;
+    if (is_cold(t) && bytes < wanted) call.copies = (wanted + bytes - 1) / bytes;
     call.cost = call_cost(t, &call);
     return call;
 }
@@ -102,7 +102,7 @@ static size_t workspace_bytes(const Task *t, const Call *call) {
 
 static double bandwidth(const Study *study, const Task *t, const Call *call) {
     const bool fits = call->cost.bytes < 0.5 * (double)study->machine.llc_bytes;
-    return !is_cold(t, call) && fits ? study->peaks.l3_read_gbytes_s : study->peaks.read_gbytes_s;
+    return !is_cold(t) && fits ? study->peaks.l3_read_gbytes_s : study->peaks.read_gbytes_s;
 }
 
 static double roofline_ns(const Study *study, const Task *t, const Call *call) {
@@ -110,7 +110,6 @@ static double roofline_ns(const Study *study, const Task *t, const Call *call) {
                 call->cost.bytes / bandwidth(study, t, call));
 }
 
-/* What the point takes, once it has its name. */
 /* Points of evictions that have no kernel of their own to time. */
 static void leave_out_untimed(Task *t) {
     const EvictionKind kind = t->method.eviction.kind;
@@ -121,6 +120,7 @@ static void leave_out_untimed(Task *t) {
                                   : "tokens are evicted after the prompt");
 }
 
+/* What the point takes, once it has its name. */
 static void size_task(const Study *study, Task *t) {
     leave_out_untimed(t);
     const Call call = call_of(study, t);
@@ -265,9 +265,10 @@ static void score(const Study *study, const Task *t, const Measurement *m, Metri
     metric_add(list, "gflops", "GFLOP/s", call.cost.flops / ns, KIND_MEASURED);
     metric_add(list, "gbytes_s", "GB/s", call.cost.bytes / ns, KIND_MEASURED);
     metric_add(list, "roofline_ns", "ns", roofline, KIND_MODELLED);
-    metric_add(list, "roofline_fraction", "1", roofline / ns, KIND_MEASURED);
+    metric_add(list, "roofline_fraction", "1", roofline / ns, KIND_MODELLED);
     study_add_ratios(t, &bytes, tokens, list);
     metric_add(list, "cache_sets", "1", (double)call.copies, KIND_EXACT);
+    metric_add(list, "cold", "1", is_cold(t), KIND_EXACT);
     if (model->kind == ATTENTION_MLA && call.context)
         metric_add(list, "crossover_query_tokens", "1", model_path_crossover(model, call.context),
                    KIND_EXACT);

@@ -111,7 +111,7 @@ static void score(const Study *study, const Task *t, const Measurement *m, Metri
     metric_add(list, "flops", "flop", cost.flops, KIND_EXACT);
     metric_add(list, "bytes", "B", cost.bytes, KIND_EXACT);
     metric_add(list, "roofline_ns", "ns", roofline, KIND_MODELLED);
-    metric_add(list, "roofline_fraction", "1", roofline / m->median_ns, KIND_MEASURED);
+    metric_add(list, "roofline_fraction", "1", roofline / m->median_ns, KIND_MODELLED);
 }
 
 Status study_projections_plan(const Study *study, Task *t, Error *err) {

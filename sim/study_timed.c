@@ -1,15 +1,24 @@
 /* study_timed.c -- a group of points timed in turns, so that contenders see the same machine; a
  * group that memory does not hold at once is split. */
 #include <stdio.h>
+#include <string.h>
 
 #include "buffer.h"
 #include "study_run.h"
 
+/* Is the median faster than this machine was found to be? */
+static bool beats_roofline(const MetricList *list, const Measurement *m) {
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->metric[i].name, "roofline_ns") == 0)
+            return list->metric[i].value > 1.05 * m->median_ns;
+    return false;
+}
+
 /* The doubts about a measurement, joined by "; ". */
-static void note_warnings(const Measurement *m, Point *point) {
+static void note_warnings(unsigned warnings, Point *point) {
     size_t used = 0;
-    for (unsigned bit = 1; bit <= WARN_SHORT; bit <<= 1)
-        if (m->warnings & bit && used < sizeof point->message)
+    for (unsigned bit = 1; bit <= WARN_ROOFLINE; bit <<= 1)
+        if (warnings & bit && used < sizeof point->message)
             used += (size_t)snprintf(point->message + used, sizeof point->message - used, "%s%s",
                                      used ? "; " : "", measure_warning(bit));
 }
@@ -18,7 +27,7 @@ static Status put_result(Study *study, const Timing *timing, Task *task, const M
                          Error *err) {
     MetricList list = { .count = 0 };
     timing->score(study, task, m, &list);
-    note_warnings(m, &task->point);
+    note_warnings(m->warnings | (beats_roofline(&list, m) ? WARN_ROOFLINE : 0), &task->point);
     return study_put(study, &task->point, &list, err);
 }
 

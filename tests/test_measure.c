@@ -78,8 +78,19 @@ Test(measure, each_warning_has_its_cause) {
     }
 }
 
+Test(measure, few_outliers_among_many_samples_are_no_cause_for_doubt) {
+    double samples[200];
+    Error err = { 0 };
+    for (int far = 4; far <= 5; far++) { /* 2 % of 200, and one more */
+        for (int i = 0; i < 200; i++) samples[i] = i % 40 == 0 && i < 40 * far ? 150e3 : 100e3 + i;
+        Measurement m = { .samples_ns = samples, .samples = 200 };
+        cr_assert_eq(measure_summarise(&m, &err), OK);
+        cr_assert_eq(m.warnings & WARN_OUTLIERS, far > 4 ? WARN_OUTLIERS : 0);
+    }
+}
+
 Test(measure, every_warning_has_its_own_text) {
-    for (unsigned a = 1; a <= WARN_SHORT; a *= 2)
+    for (unsigned a = 1; a <= WARN_ROOFLINE; a *= 2)
         for (unsigned b = 1; b < a; b *= 2)
             cr_assert_str_neq(measure_warning(a), measure_warning(b));
 }

@@ -128,7 +128,7 @@ static Json *object_to_json(const void *object, const Key *keys, size_t count) {
 
 static Json *warnings_to_json(unsigned warnings) {
     Json *list = json_new_array();
-    for (unsigned bit = 1; bit <= WARN_SHORT; bit <<= 1) {
+    for (unsigned bit = 1; bit <= WARN_ROOFLINE; bit <<= 1) {
         if (!(warnings & bit)) continue;
         json_append(list, json_new_string(measure_warning(bit)));
     }
