@@ -313,8 +313,7 @@ Test(forward, a_value_that_is_not_finite_is_named_with_its_place) {
     s.output[4] = -INFINITY;
     add_tensor(&s, "output", 3, 1, 3, 4, s.output);
     expect_refusal(&s, "output", "[0, 1, 0]");
-    spoilt_new(&s); /* finite itself, and what comes of it is not */
-    s.hidden[4] = s.hidden[5] = 3e38f, s.weights[2][1] = 1;
+    spoilt_new(&s), s.hidden[4] = 3e38f, s.weights[2][0] = 4; /* finite, what comes of it not */
     expect_refusal(&s, "is not finite", "too large for fp32");
 }
 
