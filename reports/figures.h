@@ -48,6 +48,20 @@ typedef struct {
  * tokens open): by log-log interpolation of the medians. */
 Crossover crossover_find(const View *view, Slice slice);
 
+/* Where two of MLA's paths take the same time against context: the first meeting of their medians
+ * in a slice of one contender, on straight lines over log-log axes. */
+typedef struct {
+    const char *slower, *faster; /* beyond it */
+    double context;
+} PathMeeting;
+enum { PATH_MEETINGS = 3 };
+
+/* Into meetings, as many as were found inside what was measured; returns how many. */
+size_t path_meetings(const View *view, Slice slice, PathMeeting meetings[PATH_MEETINGS]);
+
+/* The MLA contender whose paths a slice compares, NULL where two of them were not measured. */
+const Contender *paths_contender(const View *view, const Slice *slice);
+
 /* The longest context at which every chosen contender that has decode points in the slice has one;
  * chosen [contender_count]. 0 when there is none. */
 size_t view_common_context(const View *view, const Slice *slice, const bool *chosen);

@@ -20,6 +20,8 @@ static Status draw_curves(const View *view, Slice slice, const char *metric, boo
         if (!p) continue;
         char label[128];
         view_path_label(view, &open, p, label, sizeof label);
+        if (timed && strcmp(look->attention, "mla") == 0 && !strstr(label, slice.path))
+            snprintf(label + strlen(label), sizeof label - strlen(label), " %s", slice.path);
         TRY(chart_curve(chart, label, look, 1, err));
         for (size_t at = 0; (p = view_next(view, &slice, metric, &at));)
             TRY(chart_add_metric(
@@ -67,10 +69,11 @@ Status figure_decode(const View *view, const char *folder, Figure *figure, Error
     snprintf(figure->name, sizeof figure->name, "decode");
     snprintf(figure->title, sizeof figure->title,
              "Decode: attention latency of one layer against context");
-    snprintf(figure->subtitle, sizeof figure->subtitle,
-             "measured: medians, bars are quartiles; %zu new token%s, %zu sequence%s, %s rows; %s",
-             slice.query_tokens, plural(slice.query_tokens), slice.sequences,
-             plural(slice.sequences), slice.kv_dtype, shape);
+    snprintf(
+        figure->subtitle, sizeof figure->subtitle,
+        "measured: medians, bars are quartiles; %zu new token%s, %zu sequence%s, %s rows%s; %s",
+        slice.query_tokens, plural(slice.query_tokens), slice.sequences, plural(slice.sequences),
+        slice.kv_dtype, view_temperature(view, &slice), shape);
     snprintf(
         figure->caption, sizeof figure->caption,
         "Time of the attention kernel of one layer for one decode step. MLA is drawn by the "

@@ -14,8 +14,7 @@ static const int path_dashes[] = { 1, 2, 3 };
 static const int path_marks[] = { 7, 4, 8 };
 enum { PATHS = 3, PANELS = 3 };
 
-/* The first MLA contender with points of at least two paths in the slice, NULL when none. */
-static const Contender *find_contender(const View *view, const Slice *slice) {
+const Contender *paths_contender(const View *view, const Slice *slice) {
     for (size_t i = 0; i < view->contender_count; i++) {
         int paths = 0;
         for (int k = 0; k < PATHS; k++) {
@@ -49,24 +48,75 @@ static Status draw_paths(const View *view, Slice slice, const Contender *look, b
     return OK;
 }
 
+/* The meeting of two paths, if any. */
+static bool find_meeting(const View *view, Slice slice, const char *first, const char *second,
+                         PathMeeting *found) {
+    double last_gap = NAN, last_context = 0;
+    Slice other = slice;
+    slice.path = first;
+    other.path = second;
+    const StoredPoint *p, *q;
+    for (size_t at = 0; (p = view_next(view, &slice, "attention_ns", &at));) {
+        other.context_tokens = p->point.context_tokens;
+        if (!(q = view_first(view, &other, "attention_ns"))) continue;
+        const double context = (double)p->point.context_tokens;
+        const double gap = log(view_value(p, "attention_ns") / view_value(q, "attention_ns"));
+        if (last_gap * gap < 0) {
+            const double step = log(context / last_context) * last_gap / (last_gap - gap);
+            *found = (PathMeeting){ gap > 0 ? first : second, gap > 0 ? second : first,
+                                    last_context * exp(step) };
+            return true;
+        }
+        last_gap = gap;
+        last_context = context;
+    }
+    return false;
+}
+
+size_t path_meetings(const View *view, Slice slice, PathMeeting meetings[PATH_MEETINGS]) {
+    size_t count = 0;
+    for (int i = 0; i < PATHS; i++)
+        for (int k = i + 1; k < PATHS; k++)
+            count += find_meeting(view, slice, path_names[i], path_names[k], &meetings[count]);
+    return count;
+}
+
+static void write_meetings(const View *view, Slice slice, Drawing *d) {
+    PathMeeting found[PATH_MEETINGS];
+    const size_t count = path_meetings(view, slice, found);
+    figure_array(d, "meeting", PATH_MEETINGS);
+    figure_array(d, "meeting_text", PATH_MEETINGS);
+    for (size_t i = 0; i < count; i++) {
+        char text[96];
+        snprintf(text, sizeof text, "%s faster from %.3gK on", found[i].faster,
+                 found[i].context / 1024);
+        figure_number_item(d, "meeting", i, found[i].context);
+        figure_item(d, "meeting_text", i, text);
+    }
+    figure_number(d, "meetings", (double)count);
+}
+
 Status figure_paths(const View *view, const char *folder, Figure *figure, Error *err) {
     Slice slice = view_slice(view, "decode", "attention_ns", false);
-    const Contender *look = find_contender(view, &slice);
+    const Contender *look = paths_contender(view, &slice);
     if (!look) return OK;
     slice.contender = look->name;
     const StoredPoint *p = view_first(view, &slice, "attention_ns");
     snprintf(figure->name, sizeof figure->name, "paths");
     snprintf(figure->title, sizeof figure->title, "Three paths through %s against context",
              look->label);
-    snprintf(figure->subtitle, sizeof figure->subtitle,
-             "measured: medians, bars are quartiles; %zu new token%s, %zu sequence%s, %s rows; %s",
-             slice.query_tokens, slice.query_tokens == 1 ? "" : "s", slice.sequences,
-             slice.sequences == 1 ? "" : "s", slice.kv_dtype, p->point.layer);
+    snprintf(
+        figure->subtitle, sizeof figure->subtitle,
+        "measured: medians, bars are quartiles; %zu new token%s, %zu sequence%s, %s rows%s; %s",
+        slice.query_tokens, slice.query_tokens == 1 ? "" : "s", slice.sequences,
+        slice.sequences == 1 ? "" : "s", slice.kv_dtype, view_temperature(view, &slice),
+        p->point.layer);
     snprintf(figure->caption, sizeof figure->caption,
              "The same attention by three ways: absorbed works on the latent itself, expanded "
              "rebuilds keys and values from the latent at each call, materialised caches keys and "
              "values of each head. The products with the up-projection are in absorbed and "
-             "expanded; materialised makes its own when a token is cached, outside this time.");
+             "expanded; materialised makes its own when a token is cached, outside this time. "
+             "Upright lines: where two paths take the same time, between medians on log-log axes.");
     Chart chart = { .scale = 1 };
     snprintf(chart.x_label, sizeof chart.x_label, "cached context (tokens)");
     Drawing d;
@@ -75,6 +125,7 @@ Status figure_paths(const View *view, const char *folder, Figure *figure, Error 
     if (status == OK) {
         chart_time_axis(&chart, "attention, one layer");
         status = chart_write(&chart, &d, err);
+        write_meetings(view, slice, &d);
     }
     chart_free(&chart);
     return figure_end(&d, status, "lines", err);
@@ -186,7 +237,7 @@ static Status draw_panels(const View *view, Slice slice, const Contender *look, 
 
 Status figure_crossover(const View *view, const char *folder, Figure *figure, Error *err) {
     Slice slice = view_slice(view, "decode", "attention_ns", true);
-    const Contender *look = find_contender(view, &slice);
+    const Contender *look = paths_contender(view, &slice);
     size_t contexts[PANELS];
     if (!look) return OK;
     slice.contender = look->name;
@@ -196,8 +247,9 @@ Status figure_crossover(const View *view, const char *folder, Figure *figure, Er
     snprintf(figure->title, sizeof figure->title,
              "Where expanded %s overtakes absorbed: latency against query tokens", look->label);
     snprintf(figure->subtitle, sizeof figure->subtitle,
-             "measured: medians, quartiles; exact: equal flops; %zu sequence%s, %s rows; %s",
-             slice.sequences, slice.sequences == 1 ? "" : "s", slice.kv_dtype, p->point.layer);
+             "measured: medians, quartiles; exact: equal flops; %zu sequence%s, %s rows%s; %s",
+             slice.sequences, slice.sequences == 1 ? "" : "s", slice.kv_dtype,
+             view_temperature(view, &slice), p->point.layer);
     snprintf(figure->caption, sizeof figure->caption,
              "Left of the crossover absorbed is faster, right of it expanded. The measured one is "
              "interpolated between medians on log-log axes; the closed form is where both need "

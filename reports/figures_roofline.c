@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "buffer.h"
 #include "figures.h"
 #include "methods.h"
 #include "quantity.h"
@@ -49,43 +50,80 @@ static void write_group(const View *view, const Slice *slice, size_t group, Draw
     }
 }
 
-/* One group a contender and phase: decode in filled marks, prefill in open ones. Returns how many;
- * with d NULL it only counts. */
-static size_t write_groups(const View *view, Drawing *d, Axis *x, Axis *y) {
+/* What has a mark of its own: a contender, or one of MLA's paths where there are several. */
+typedef struct {
+    const Contender *look;
+    const char *path; /* or NULL: all */
+    int mark;         /* gnuplot's point type, filled */
+} Kind;
+
+static const struct {
+    const char *path;
+    int mark;
+} path_marks[] = { { "absorbed", 13 }, { "expanded", 15 }, { "materialised", 11 } };
+enum { PATHS = sizeof path_marks / sizeof *path_marks };
+
+static bool kind_has(const View *view, const Kind *kind, const char *phase) {
+    const Slice slice = { phase, kind->look->name, kind->path, NULL, ANY, ANY, ANY };
+    return has_group(view, &slice);
+}
+
+/* The kinds that have a point, into kinds of PATHS a contender; returns how many. */
+static size_t collect_kinds(const View *view, Kind *kinds) {
+    size_t count = 0;
+    for (size_t i = 0; i < view->contender_count; i++) {
+        const Contender *c = &view->contenders[i];
+        const Kind whole = { c, NULL, c->mark };
+        size_t paths = 0;
+        for (size_t k = 0; k < PATHS; k++) {
+            const Kind own = { c, path_marks[k].path, path_marks[k].mark };
+            if (!kind_has(view, &own, phases[0]) && !kind_has(view, &own, phases[1])) continue;
+            kinds[count + paths++] = own;
+        }
+        if (paths == 0) continue;
+        if (paths == 1 || methods_compared(view->run)) {
+            kinds[count++] = whole;
+            continue;
+        }
+        count += paths;
+    }
+    return count;
+}
+
+/* One group a kind and phase: decode in filled marks, prefill in open ones. Returns how many. */
+static size_t write_groups(const View *view, size_t count, const Kind *kinds, Drawing *d, Axis *x,
+                           Axis *y) {
     size_t group = 0;
     for (size_t k = 0; k < 2; k++)
-        for (size_t i = 0; i < view->contender_count; i++) {
-            const Contender *c = &view->contenders[i];
-            const Slice slice = { phases[k], c->name, NULL, NULL, ANY, ANY, ANY };
-            if (!has_group(view, &slice)) continue;
-            if (d) {
-                figure_number_item(d, "colour", group, c->colour);
-                figure_number_item(d, "mark", group, c->mark - (k == 1 && c->mark % 2));
-                write_group(view, &slice, group, d, x, y);
-            }
-            group++;
+        for (size_t i = 0; i < count; i++) {
+            if (!kind_has(view, &kinds[i], phases[k])) continue;
+            const Slice slice = {
+                phases[k], kinds[i].look->name, kinds[i].path, NULL, ANY, ANY, ANY
+            };
+            figure_number_item(d, "colour", group, kinds[i].look->colour);
+            figure_number_item(d, "mark", group, kinds[i].mark - (k == 1 && kinds[i].mark % 2));
+            write_group(view, &slice, group++, d, x, y);
         }
     return group;
 }
 
-/* The legend: a name for each contender that has a point; of methods for each family. */
-static void write_legend(const View *view, Drawing *d) {
+/* A name for each kind; of methods one for each family. */
+static void write_legend(size_t count, const Kind *kinds, bool methods, Drawing *d) {
     const char *const arrays[] = { "entry", "entry_colour", "entry_mark" };
-    const bool methods = methods_compared(view->run);
     bool named[FAMILIES] = { false };
     size_t entries = 0;
-    for (size_t i = 0; i < 3; i++) figure_array(d, arrays[i], view->contender_count);
-    for (size_t i = 0; i < view->contender_count; i++) {
-        const Contender *c = &view->contenders[i];
+    for (size_t i = 0; i < 3; i++) figure_array(d, arrays[i], count);
+    for (size_t i = 0; i < count; i++) {
+        const Contender *c = kinds[i].look;
         const MethodFamily family = method_family(c->name);
-        const Slice decode = { phases[0], c->name, NULL, NULL, ANY, ANY, ANY },
-                    prefill = { phases[1], c->name, NULL, NULL, ANY, ANY, ANY };
-        if (!has_group(view, &decode) && !has_group(view, &prefill)) continue;
+        char text[96];
         if (methods && named[family]) continue;
         named[family] = true;
-        figure_item(d, "entry", entries, methods ? method_family_name(family) : c->label);
+        snprintf(text, sizeof text, "%s%s%s", methods ? method_family_name(family) : c->label,
+                 kinds[i].path ? " " : "", kinds[i].path ? kinds[i].path : "");
+        figure_item(d, "entry", entries, text);
         figure_number_item(d, "entry_colour", entries, c->colour);
-        figure_number_item(d, "entry_mark", entries++, c->mark);
+        figure_number_item(d, "entry_mark", entries++, kinds[i].mark);
     }
     figure_number(d, "M", (double)entries);
 }
@@ -103,12 +141,39 @@ static void write_roofs(Drawing *d, double memory, double cache, double peak) {
     figure_text(d, "peak_text", text);
 }
 
-Status figure_roofline(const View *view, const char *folder, Figure *figure, Error *err) {
+static Status draw(const View *view, size_t count, const Kind *kinds, const Figure *figure,
+                   const char *folder, Error *err) {
     const double memory = fact_rate(view, "read_gbytes_s"),
                  cache = fact_rate(view, "l3_read_gbytes_s"),
                  peak = fact_rate(view, "fma_f32_gflops");
-    const size_t groups = write_groups(view, NULL, NULL, NULL);
-    if (!groups || memory == 0 || peak == 0) return OK;
+    Drawing d;
+    TRY(figure_begin(&d, folder, figure, err));
+    fprintf(d.data.stream,
+            "group\tlabel\tphase\tpath\tcontext_tokens\tquery_tokens\tintensity\tgflops\n");
+    figure_array(&d, "colour", 2 * count);
+    figure_array(&d, "mark", 2 * count);
+    Axis x = { 0 }, y = { 0 };
+    figure_number(&d, "N", (double)write_groups(view, count, kinds, &d, &x, &y));
+    axis_hold(&x, peak / memory * 3);
+    axis_hold(&x, peak / memory / 8);
+    axis_hold(&y, peak * 1.3);
+    axis_hold(&y, memory * x.low);
+    axis_snap(&x);
+    axis_snap(&y);
+    write_legend(count, kinds, methods_compared(view->run), &d);
+    write_roofs(&d, memory, cache, peak);
+    figure_text(&d, "x_label", "intensity (flop/B)");
+    figure_text(&d, "y_label", "attained (GFLOP/s)");
+    axis_write(&d, "x", &x);
+    axis_write(&d, "y", &y);
+    return figure_end(&d, OK, "roofline", err);
+}
+
+Status figure_roofline(const View *view, const char *folder, Figure *figure, Error *err) {
+    if (fact_rate(view, "read_gbytes_s") == 0 || fact_rate(view, "fma_f32_gflops") == 0) return OK;
+    Kind *kinds = NULL;
+    TRY(BUFFER(&kinds, PATHS * view->contender_count, "marks of the roofline", err));
+    const size_t count = collect_kinds(view, kinds);
     snprintf(figure->name, sizeof figure->name, "roofline");
     snprintf(figure->title, sizeof figure->title, "Attention on this machine's roofline");
     snprintf(figure->subtitle, sizeof figure->subtitle,
@@ -117,27 +182,10 @@ Status figure_roofline(const View *view, const char *folder, Figure *figure, Err
     snprintf(figure->caption, sizeof figure->caption,
              "Each mark is one measured point: filled in decode, open in prefill. Left of the bend "
              "memory binds, right of it arithmetic. A mark above the memory roof was served by the "
-             "last-level cache (LLC).");
-    Drawing d;
-    TRY(figure_begin(&d, folder, figure, err));
-    fprintf(d.data.stream,
-            "group\tlabel\tphase\tpath\tcontext_tokens\tquery_tokens\tintensity\tgflops\n");
-    const char *const arrays[] = { "colour", "mark" };
-    for (size_t i = 0; i < 2; i++) figure_array(&d, arrays[i], groups);
-    Axis x = { 0 }, y = { 0 };
-    write_groups(view, &d, &x, &y);
-    axis_hold(&x, peak / memory * 3);
-    axis_hold(&x, peak / memory / 8);
-    axis_hold(&y, peak * 1.3);
-    axis_hold(&y, memory * x.low);
-    axis_snap(&x);
-    axis_snap(&y);
-    figure_number(&d, "N", (double)groups);
-    write_legend(view, &d);
-    write_roofs(&d, memory, cache, peak);
-    figure_text(&d, "x_label", "intensity (flop/B)");
-    figure_text(&d, "y_label", "attained (GFLOP/s)");
-    axis_write(&d, "x", &x);
-    axis_write(&d, "y", &y);
-    return figure_end(&d, OK, "roofline", err);
+             "last-level cache (LLC); one above the flat roof means that the roofs were measured "
+             "while something else ran, and is among the warnings.");
+    const Status status = count ? draw(view, count, kinds, figure, folder, err) : OK;
+    buffer_free(kinds);
+    if (!count) *figure = (Figure){ .name = "" };
+    return status;
 }

@@ -78,7 +78,7 @@ static size_t write_device(const View *view, Page *page) {
 static void compare_times(const Metric *own, const Metric *base, const char *label, char *text,
                           size_t size) {
     if (own->low <= base->high && base->low <= own->high) {
-        snprintf(text, size, "no difference to %s measured", label);
+        snprintf(text, size, "no difference to %s", label);
         return;
     }
     char ratio[32];
@@ -276,6 +276,26 @@ static size_t write_users(const View *view, Page *page) {
     return written;
 }
 
+/* Where two paths of MLA change places as the context grows. */
+static size_t write_meetings(const View *view, Page *page) {
+    Slice slice = view_slice(view, "decode", "attention_ns", false);
+    const Contender *look = paths_contender(view, &slice);
+    PathMeeting found[PATH_MEETINGS];
+    if (!look) return 0;
+    slice.contender = look->name;
+    const size_t count = path_meetings(view, slice, found);
+    for (size_t i = 0; i < count; i++) {
+        char text[256];
+        snprintf(text, sizeof text,
+                 "With %zu new token%s %s %s is faster than %s from %.3gK cached tokens on "
+                 "(measured).",
+                 slice.query_tokens, slice.query_tokens == 1 ? "" : "s", found[i].faster,
+                 look->label, found[i].slower, found[i].context / 1024);
+        page_list_item(page, text);
+    }
+    return count;
+}
+
 Status findings_write(const View *view, Page *page, Error *err) {
     const Contender *base = view_baseline(view);
     page_list_begin(page);
@@ -285,6 +305,9 @@ Status findings_write(const View *view, Page *page, Error *err) {
     if (status == OK) status = write_error(view, page, &written, err);
     written += write_crossover(view, page);
     written += write_users(view, page);
+}
+
+    written += write_meetings(view, page);
     if (!written) page_list_item(page, "No finished point allows a comparison.");
     page_list_end(page);
     return status;

@@ -19,6 +19,11 @@ if (level > 0) {
     set arrow 1 from graph 0, first level to graph 1, first level nohead lc rgb faint dt 2 lw 1.2
     set label 900 level_label at graph 0, first level left offset 0.8, 0.6 textcolor rgb faint
 }
+if (!exists("meetings")) meetings = 0
+do for [i = 1:meetings] {
+    set arrow 10 + i from first meeting[i], graph 0 to first meeting[i], graph 1 nohead lc rgb faint dt 2 lw 1
+    set label 910 + i meeting_text[i] at first meeting[i], graph 1.03 - 0.06 * i left offset 0.6, 0 font face.',12' textcolor rgb faint
+}
 of(i, value) = (int(column('curve')) == i ? column(value) : NaN)
 do for [k = 1:3] {
     eval terminal[k]

@@ -273,6 +273,30 @@ void view_teacher_shape(const View *view, const Slice *errors, char *text, size_
     view_shape(view, &teacher, "y_rel", text, size);
 }
 
+/* A key of the configuration as resolved, "" where there is none. */
+static const char *config_value(const View *view, const char *key) {
+    for (size_t i = 0; i < view->run->config_count; i++)
+        if (strcmp(view->run->config[i].name, key) == 0) return view->run->config[i].value;
+    return "";
+}
+
+void view_error_terms(const View *view, char *text, size_t size) {
+    const char *const queries = config_value(view, "error.queries");
+    const char *const draws = config_value(view, "error.draws");
+    const bool all = !queries[0] || strcmp(queries, "0") == 0;
+    snprintf(text, size, "%s%s of %s tokens ask", all ? "all" : "the last ", all ? "" : queries,
+             config_value(view, "error.tokens"));
+    const size_t used = strlen(text);
+    if (draws[0] && strcmp(draws, "1") != 0)
+        snprintf(text + used, size - used, ", %s draws pooled", draws);
+}
+
+const char *view_temperature(const View *view, const Slice *slice) {
+    const StoredPoint *p = view_first(view, slice, "cold");
+    if (!p) return "";
+    return view_value(p, "cold") > 0 ? ", cold cache" : ", warm cache";
+}
+
 void view_path_label(const View *view, const Slice *slice, const StoredPoint *point, char *text,
                      size_t size) {
     Slice own = *slice;

@@ -68,6 +68,12 @@ void view_shape(const View *view, const Slice *slice, const char *metric, char *
 /* The shape of the layer that errors are measured against: the baseline's where it has a point. */
 void view_teacher_shape(const View *view, const Slice *errors, char *text, size_t size);
 
+/* Who asks and how often: "the last 256 of 1024 tokens ask, 3 draws pooled". */
+void view_error_terms(const View *view, char *text, size_t size);
+
+/* ", cold cache" or ", warm cache" as the points of a slice were timed, "" where none says. */
+const char *view_temperature(const View *view, const Slice *slice);
+
 /* The label of a contender, with its path where several were measured in the slice. */
 void view_path_label(const View *view, const Slice *slice, const StoredPoint *point, char *text,
                      size_t size);

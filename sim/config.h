@@ -59,6 +59,7 @@ typedef struct {
         uint32_t tokens, calibration_tokens;
         uint32_t queries; /* the last so many tokens ask; 0: all */
         uint32_t layer;   /* of a checkpoint */
+        uint32_t draws;   /* synthetic layers and texts that are pooled */
         bool spectra;     /* of the teacher's keys and values are stored too */
         bool as_model;    /* the teacher is the model as it is, not MHA of its widths */
         char contender[METHOD_NAME];

@@ -40,12 +40,15 @@ typedef struct {
     double p99_abs;   /* its 99th percentile, less at most 1 in 2,048 */
 } ErrorMetrics;
 
+/* What a relative error is the root of a ratio of. */
+typedef struct {
+    double difference, size; /* squares */
+    bool given;
+} ErrorPair;
+
 /* Numerators and denominators, to be pooled over layers and sequences; zeroed before the first. */
 typedef struct {
-    struct {
-        double difference, size; /* squares */
-        bool given;
-    } y, out, k, v, logits;
+    ErrorPair y, out, k, v, logits;
     double kl, tv, attended;     /* sums over (query, head), and their number */
     double cosine_loss, cosines; /* sum over queries, and their number */
     double cos_sizes;            /* <a,a> + <b,b> */

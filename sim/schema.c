@@ -234,6 +234,13 @@ const Field config_fields[] = {
       .list = true,
       .phases = ERRORS,
       .help = "Layers of a checkpoint (tensors.weights); errors are pooled over them." },
+    { .key = "error.draws",
+      .type = FIELD_COUNT32,
+      AT(error.draws),
+      .initial = "1",
+      FROM(1, 16, NULL),
+      .help = "Synthetic layers and texts, of seed, seed + 1 ..: errors are pooled over them, and "
+              "the least and the most of one are told." },
     { .key = "error.spectra",
       .type = FIELD_CHOICE,
       AT(error.spectra),

@@ -65,6 +65,13 @@ static Status check_errors(const ConfigFile *config, const Model *model, Error *
              model->name);
         return study_blame(config, "model", ERR_INPUT, err);
     }
+    Config first;
+    config_point(config, PHASE_ERROR, 0, &first);
+    if (first.error.draws > 1 && tensors_given(&first.tensors)) {
+        fail(err, ERR_INPUT, "%u: tensors are given, nothing is drawn; allowed: 1",
+             first.error.draws);
+        return study_blame(config, "error.draws", ERR_INPUT, err);
+    }
     bool fits = false;
     Error why;
     for (size_t i = 0; i < config_points(config, PHASE_ERROR); i++) {

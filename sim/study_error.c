@@ -58,9 +58,11 @@ static size_t held_bytes(const Model *teacher, const Task *t) {
     const bool fits = m->kind == ATTENTION_MLA || t->method.conversion[0] == 'l';
     const size_t exact = tokens * 2 * wide * sizeof(double);
     const size_t texts = (tokens + c->error.calibration_tokens) * teacher->hidden * sizeof(float);
+    const size_t draws = c->error.draws;
     const size_t student = 5 * tokens * head * sizeof(float);
     const size_t fitting = (fits ? 3 : 1) * wide * wide * sizeof(double);
-    return exact + texts + student + fitting + weights_bytes(teacher) + 2 * weights_bytes(m);
+    return draws * (exact + texts + fitting + weights_bytes(teacher)) + student +
+           2 * weights_bytes(m);
 }
 
 /* Seconds of a point, about: projections, moments of the calibration text, what it is fitted by,
@@ -76,8 +78,9 @@ static double about_seconds(const Model *teacher, const Task *t) {
     const bool fits = t->model.kind == ATTENTION_MLA;
     const double projected = 2 * tokens * (double)teacher->hidden * wide / product_flops;
     const double fitted = fits ? 6 * wide * wide * 600 / moment_flops : 0;
-    return 0.2 + 2 * projected + fitted +
-           4 * heads * queries * tokens * (double)(teacher->key_dim) / attend_flops;
+    const double attended =
+        4 * heads * queries * tokens * (double)(teacher->key_dim) / attend_flops;
+    return c->error.draws * (0.2 + 2 * projected + fitted + attended);
 }
 
 static void name_point(const Model *true_size, Task *t) {
@@ -242,26 +245,50 @@ static Status student_run(const Study *study, const Task *task, const Teacher *t
 
 /* ---- scores ---- */
 
-/* A relative error, and what it is a ratio of, so that layers can be pooled. */
-static void add_relative(MetricList *list, const char *name, double value, double difference,
-                         double size) {
-    char part[48];
-    metric_add(list, name, "1", value, KIND_MEASURED);
-    snprintf(part, sizeof part, "%s_difference", name);
-    metric_add(list, part, "1", difference, KIND_MEASURED);
-    snprintf(part, sizeof part, "%s_size", name);
-    metric_add(list, part, "1", size, KIND_MEASURED);
+/* The errors of all draws pooled, and the least and the most that one draw has by itself. */
+typedef struct {
+    ErrorSums sums;
+    struct {
+        double least, most;
+    } y, out, k, v, logits;
+} Pool;
+
+#define WIDEN(pool, name, before)                                                                  \
+    widen(&(pool)->name.least, &(pool)->name.most, &(before)->name, &(pool)->sums.name)
+
+/* Widens a range by the draw that took the sums from `before` to `after`. */
+static void widen(double *least, double *most, const ErrorPair *before, const ErrorPair *after) {
+    const double difference = after->difference - before->difference;
+    const double own = difference == 0 ? 0 : sqrt(difference / (after->size - before->size));
+    if (before->size == 0 || own < *least) *least = own;
+    if (before->size == 0 || own > *most) *most = own;
 }
 
-static void add_errors(MetricList *list, const Teacher *t, const ErrorSums *sums) {
+/* A relative error with its range, and what it is a ratio of, so that layers can be pooled. */
+static void add_relative(MetricList *list, const char *name, double value, const ErrorPair *pair,
+                         double least, double most) {
+    char part[48];
+    metric_add(list, name, "1", value, KIND_MEASURED);
+    list->metric[list->count - 1].low = least;
+    list->metric[list->count - 1].high = most;
+    snprintf(part, sizeof part, "%s_difference", name);
+    metric_add(list, part, "1", pair->difference, KIND_MEASURED);
+    snprintf(part, sizeof part, "%s_size", name);
+    metric_add(list, part, "1", pair->size, KIND_MEASURED);
+}
+
+static void add_errors(MetricList *list, const Teacher *t, const Pool *pool) {
+    const ErrorSums *sums = &pool->sums;
     const ErrorMetrics e = metrics_of(sums);
     if (t->asks && t->projects)
-        add_relative(list, "y_rel", e.y_rel, sums->y.difference, sums->y.size);
-    if (t->asks) add_relative(list, "out_rel", e.out_rel, sums->out.difference, sums->out.size);
-    add_relative(list, "k_rel", e.k_rel, sums->k.difference, sums->k.size);
-    add_relative(list, "v_rel", e.v_rel, sums->v.difference, sums->v.size);
+        add_relative(list, "y_rel", e.y_rel, &sums->y, pool->y.least, pool->y.most);
+    if (t->asks)
+        add_relative(list, "out_rel", e.out_rel, &sums->out, pool->out.least, pool->out.most);
+    add_relative(list, "k_rel", e.k_rel, &sums->k, pool->k.least, pool->k.most);
+    add_relative(list, "v_rel", e.v_rel, &sums->v, pool->v.least, pool->v.most);
     if (!t->asks) return;
-    add_relative(list, "logit_rel", e.logit_rel, sums->logits.difference, sums->logits.size);
+    add_relative(list, "logit_rel", e.logit_rel, &sums->logits, pool->logits.least,
+                 pool->logits.most);
     const struct {
         const char *name;
         double value;
@@ -271,7 +298,7 @@ static void add_errors(MetricList *list, const Teacher *t, const ErrorSums *sums
         metric_add(list, rows[i].name, "1", rows[i].value, KIND_MEASURED);
 }
 
-static Status score(const Teacher *t, const Student *s, bool evicts, MetricList *list, Error *err) {
+static Status score(const Teacher *t, const Student *s, bool evicts, Pool *pool, Error *err) {
     const Model *m = &s->conversion.model;
     const size_t first = t->tokens - t->exact.queries;
     const Approximation approx = { .k_pre = s->k_back,
@@ -284,10 +311,13 @@ static Status score(const Teacher *t, const Student *s, bool evicts, MetricList 
                                    .scale = model_softmax_scale(m),
                                    .kept = evicts ? s->kept : NULL,
                                    .kept_heads = s->shape.kv_heads };
-    ErrorSums sums = { .max_abs = 0 };
-    TRY(metrics_add(&sums, &t->exact, &approx, err));
-    add_errors(list, t, &sums);
-    metrics_free(&sums);
+    const ErrorSums before = pool->sums;
+    TRY(metrics_add(&pool->sums, &t->exact, &approx, err));
+    WIDEN(pool, y, &before);
+    WIDEN(pool, out, &before);
+    WIDEN(pool, k, &before);
+    WIDEN(pool, v, &before);
+    WIDEN(pool, logits, &before);
     return OK;
 }
 
@@ -348,18 +378,24 @@ static bool is_teacher(const Task *task, const Recipe *recipe) {
     return recipe->kind == RECIPE_COPY && !task->coded && task->method.eviction.kind == EVICT_NONE;
 }
 
-static Status measure(const Study *study, const Task *task, Teacher *t, MetricList *list,
-                      Error *err) {
+/* What is told of the first draw alone: bytes, the conversion, spectra. */
+static Status describe(const Study *study, const Task *task, Teacher *t, const Student *s,
+                       MetricList *list, Error *err) {
+    TRY(add_bytes(study, task, t, s, list, err));
+    add_conversion(list, &s->conversion);
+    if (tensors_given(&task->config.tensors))
+        metric_add(list, "layer_index", "1", task->config.error.layer, KIND_EXACT);
+    if (!task->config.error.spectra || !is_teacher(task, &s->conversion.recipe)) return OK;
+    return study_add_spectra(t, task->config.seed, list, err);
+}
+
+static Status measure(const Study *study, const Task *task, Teacher *t, Pool *pool,
+                      MetricList *list, Error *err) {
     Student s;
     Status status = student_new(study, task, t, &s, err);
     if (status == OK) status = student_run(study, task, t, &s, err);
-    if (status == OK) status = score(t, &s, task->method.eviction.kind != EVICT_NONE, list, err);
-    if (status == OK) status = add_bytes(study, task, t, &s, list, err);
-    if (status == OK) add_conversion(list, &s.conversion);
-    if (status == OK && tensors_given(&task->config.tensors))
-        metric_add(list, "layer_index", "1", task->config.error.layer, KIND_EXACT);
-    if (status == OK && task->config.error.spectra && is_teacher(task, &s.conversion.recipe))
-        status = study_add_spectra(t, task->config.seed, list, err);
+    if (status == OK) status = score(t, &s, task->method.eviction.kind != EVICT_NONE, pool, err);
+    if (status == OK && t->draw == 0) status = describe(study, task, t, &s, list, err);
     student_free(&s);
     return status;
 }
@@ -392,17 +428,27 @@ static Wishes wishes_of(const Study *study, const Model *teacher) {
     return w;
 }
 
-/* The teacher that a point needs: the one kept from the point before, or a new one. */
-static Status find_teacher(Study *study, const Config *config, Teacher **teacher, Error *err) {
-    Teacher *t = study->kept[PHASE_ERROR];
-    if (!t) TRY(BUFFER(&t, 1, "a teacher", err));
-    study->kept[PHASE_ERROR] = *teacher = t;
-    if (teacher_fits(t, config)) return OK;
+/* The teachers that points share, one a draw. */
+typedef struct {
+    Teacher *draw;
+    size_t count;
+} Teachers;
+
+/* The teacher that a point needs for a draw: the one kept from the point before, or a new one. */
+static Status find_teacher(Study *study, const Config *config, size_t draw, Teacher **teacher,
+                           Error *err) {
+    Teachers *kept = study->kept[PHASE_ERROR];
+    if (!kept) TRY(BUFFER(&kept, 1, "teachers", err));
+    study->kept[PHASE_ERROR] = kept;
+    if (!kept->draw) TRY(BUFFER(&kept->draw, config->error.draws, "teachers", err));
+    kept->count = config->error.draws;
+    Teacher *t = *teacher = &kept->draw[draw];
+    if (teacher_fits(t, config, draw)) return OK;
     teacher_free(t);
     Model true_size;
     TRY(teacher_model(&study->model, config, true, &true_size, err));
     const Wishes wishes = wishes_of(study, &true_size);
-    const Status status = teacher_new(t, &study->model, config, wishes.more, err);
+    const Status status = teacher_new(t, &study->model, config, draw, wishes.more, err);
     t->spectra.wide = wishes.wide / config->error.shrink;
     if (status != OK) teacher_free(t);
     return status;
@@ -410,10 +456,16 @@ static Status find_teacher(Study *study, const Config *config, Teacher **teacher
 
 static Status run_point(Study *study, Task *t, Error *err) {
     MetricList list = { .count = 0 };
+    Pool pool = { .sums = { .max_abs = 0 } };
     Teacher *teacher = NULL;
     Error why;
-    Status made = find_teacher(study, &t->config, &teacher, &why);
-    if (made == OK) made = measure(study, t, teacher, &list, &why);
+    Status made = OK;
+    for (size_t draw = 0; made == OK && draw < t->config.error.draws; draw++) {
+        made = find_teacher(study, &t->config, draw, &teacher, &why);
+        if (made == OK) made = measure(study, t, teacher, &pool, &list, &why);
+    }
+    if (made == OK) add_errors(&list, teacher, &pool);
+    metrics_free(&pool.sums);
     if (made != OK) return study_put_failed(study, &t->point, &why, err);
     return study_put(study, &t->point, &list, err);
 }
@@ -424,6 +476,8 @@ Status study_error_run(Study *study, size_t count, Task *const *tasks, Error *er
 }
 
 void study_error_forget(void *kept) {
-    if (kept) teacher_free(kept);
-    buffer_free(kept);
+    Teachers *teachers = kept;
+    for (size_t i = 0; teachers && i < teachers->count; i++) teacher_free(&teachers->draw[i]);
+    if (teachers) buffer_free(teachers->draw);
+    buffer_free(teachers);
 }

@@ -18,10 +18,10 @@ Status teacher_model(const Model *base, const Config *config, bool true_size, Mo
     return OK;
 }
 
-bool teacher_fits(const Teacher *teacher, const Config *config) {
+bool teacher_fits(const Teacher *teacher, const Config *config, size_t draw) {
     return teacher->x && teacher->tokens == config->error.tokens &&
            teacher->calibration_tokens == config->error.calibration_tokens &&
-           teacher->layer == config->error.layer;
+           teacher->layer == config->error.layer && teacher->draw == draw;
 }
 
 /* ---- statistics ---- */
@@ -57,10 +57,10 @@ static Status calibrate_real(Teacher *t, Error *err) {
     return status;
 }
 
-static Status calibrate(Teacher *t, const Config *config, unsigned more, Error *err) {
+static Status calibrate(Teacher *t, const SequencesParams *params, unsigned more, Error *err) {
     if (!can_convert(&t->model)) return OK;
     TRY(statistics_new(&t->statistics, &t->model, more, err));
-    TRY(t->real ? calibrate_real(t, err) : calibrate_drawn(t, &config->sequences, err));
+    TRY(t->real ? calibrate_real(t, err) : calibrate_drawn(t, params, err));
     statistics_finish(&t->statistics);
     t->calibrated = true;
     return OK;
@@ -68,11 +68,12 @@ static Status calibrate(Teacher *t, const Config *config, unsigned more, Error *
 
 /* ---- the layer and its text ---- */
 
-static Status draw(Teacher *t, const Model *base, const Config *config, Error *err) {
+static Status draw_layer(Teacher *t, const Model *base, const Config *config,
+                         const SequencesParams *params, Error *err) {
     TRY(teacher_model(base, config, false, &t->model, err));
     TRY(BUFFER(&t->x, t->tokens * t->model.hidden, "hidden states", err));
-    TRY(sequences_hidden(&config->sequences, TEXT_SCORED, t->tokens, t->model.hidden, t->x, err));
-    TRY(sequences_weights(&config->sequences, &t->model, t->tokens, &t->drawn, err));
+    TRY(sequences_hidden(params, TEXT_SCORED, t->tokens, t->model.hidden, t->x, err));
+    TRY(sequences_weights(params, &t->model, t->tokens, &t->drawn, err));
     t->weights = &t->drawn;
     t->asks = t->projects = true;
     return OK;
@@ -98,15 +99,18 @@ static Status read_real(Teacher *t, const Model *base, const Config *config, Err
     return real_layer_text(t->real, false, first, t->tokens, t->x, err);
 }
 
-Status teacher_new(Teacher *teacher, const Model *base, const Config *config, unsigned more,
-                   Error *err) {
+Status teacher_new(Teacher *teacher, const Model *base, const Config *config, size_t draw,
+                   unsigned more, Error *err) {
     Teacher *t = teacher;
+    SequencesParams sequences = config->sequences;
+    sequences.seed += draw;
     *t = (Teacher){ .tokens = config->error.tokens,
                     .calibration_tokens = config->error.calibration_tokens,
-                    .layer = config->error.layer };
+                    .layer = config->error.layer,
+                    .draw = draw };
     const bool real = tensors_given(&config->tensors);
-    TRY(real ? read_real(t, base, config, err) : draw(t, base, config, err));
-    TRY(calibrate(t, config, more, err));
+    TRY(real ? read_real(t, base, config, err) : draw_layer(t, base, config, &sequences, err));
+    TRY(calibrate(t, &sequences, more, err));
     const size_t asked = config->error.queries;
     const size_t queries = asked && asked < t->tokens ? asked : t->tokens;
     return reference_run_last(&t->exact, &t->model, t->weights, t->tokens, queries, t->x, err);

@@ -15,7 +15,7 @@
 
 typedef struct {
     /* What it was made for. */
-    size_t tokens, calibration_tokens, layer;
+    size_t tokens, calibration_tokens, layer, draw;
 
     Model model;
     const LayerWeights *weights;
@@ -35,14 +35,14 @@ typedef struct {
 Status teacher_model(const Model *base, const Config *config, bool true_size, Model *out,
                      Error *err);
 
-/* Is this the teacher that a point needs? */
-bool teacher_fits(const Teacher *teacher, const Config *config);
+/* Is this the teacher that a point needs for one of its draws? */
+bool teacher_fits(const Teacher *teacher, const Config *config, size_t draw);
 
-/* Makes a teacher, zeroed before; with what statistics_new takes as `more`.
+/* Makes a teacher, zeroed before, of seed + draw; with what statistics_new takes as `more`.
  * Errors: ERR_INPUT for tensors (real_layer_open) or too few tokens in them; ERR_MACHINE. Release
  * with teacher_free, also after a failure. */
-Status teacher_new(Teacher *teacher, const Model *base, const Config *config, unsigned more,
-                   Error *err);
+Status teacher_new(Teacher *teacher, const Model *base, const Config *config, size_t draw,
+                   unsigned more, Error *err);
 void teacher_free(Teacher *teacher);
 
 /* Appends what of the energy of the layer's keys before and after RoPE, of its values and of [K |

@@ -185,7 +185,7 @@ Test(report, a_difference_inside_the_quartiles_is_called_none) {
     scene.contenders[1].decode_ns = scene.contenders[0].decode_ns * 1.01;
     scene_write(folder, &scene);
     written();
-    assert_holds("report.html", "with GQA-8: no difference to MHA measured (measured);");
+    assert_holds("report.html", "with GQA-8: no difference to MHA (measured);");
 }
 
 Test(report, points_left_out_are_named_and_never_drawn) {
