@@ -28,6 +28,7 @@ do for [k = 1:3] {
     eval terminal[k]
     set output name.suffix[k]
     plot for [f = 1:2] name.'.tsv' using (int(column('family')) == f ? column('x') : NaN):(column('y')) with lines lc rgb 0xaaaaaa dt joined[f] lw 1.2, \
+         '' using (column('x')):(column('y')):(column('low')):(column('high')):(int(column('colour'))) with yerrorbars pt 0 ps 0 lw 1.2 lc rgb variable, \
          '' using (column('x')):(column('y')):(int(column('mark'))):(int(column('colour'))) with points pt variable ps 1.0 lc rgb variable
     unset output
 }

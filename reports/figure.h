@@ -15,7 +15,7 @@ typedef struct {
     char name[24];      /* of its files; "" when the run has no data for it */
     char title[160];    /* what it shows */
     char subtitle[240]; /* measured, exact or modelled; the slice */
-    char caption[640];  /* how to read it, for the pages */
+    char caption[800];  /* how to read it, for the pages */
     bool drawn;
 } Figure;
 

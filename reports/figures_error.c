@@ -17,8 +17,9 @@ typedef struct {
     const StoredPoint *point;
     const Contender *look;
     char name[64];
-    double ratio, error;
+    double ratio, error, least, most;
     double x, y;             /* in parts of the plot area */
+    double bottom, top;      /* of the bar between single draws, the same */
     double left, low, wide;  /* of the name's box, the same */
     double shift_x, shift_y; /* of the name's middle, in characters and lines */
 } Spot;
@@ -44,6 +45,27 @@ static bool overlaps(double a, double a_size, double b, double b_size) {
     return a < b + b_size && b < a + a_size;
 }
 
+/* The next of a spot's family, which a grey line joins it with, or NULL. */
+static const Spot *next_of(const Spot *spots, size_t count, size_t i) {
+    const bool mla = strcmp(spots[i].look->attention, "mla") == 0;
+    for (size_t k = i + 1; k < count; k++)
+        if ((strcmp(spots[k].look->attention, "mla") == 0) == mla) return &spots[k];
+    return NULL;
+}
+
+/* Does the line between two spots run through a name? */
+static bool is_crossed(const Spot *name, const Spot *from, const Spot *to) {
+    enum { STEPS = 64 };
+    for (int i = 0; to && i <= STEPS; i++) {
+        const double x = from->x + (to->x - from->x) * i / STEPS;
+        const double y = from->y + (to->y - from->y) * i / STEPS;
+        if (overlaps(name->left, name->wide, x, 0) &&
+            overlaps(name->low + 0.2 * line_high, 0.6 * line_high, y, 0))
+            return true;
+    }
+    return false;
+}
+
 /* How much a name at its place is in the way of names before it, of all marks and of the upright
  * line. */
 static int conflicts(const Spot *spots, size_t count, size_t self, double line) {
@@ -55,8 +77,10 @@ static int conflicts(const Spot *spots, size_t count, size_t self, double line) 
         if (i < self)
             found += overlaps(s->left, s->wide, o->left, o->wide) &&
                      overlaps(s->low, line_high, o->low, line_high);
-        found += overlaps(s->left, s->wide, o->x - mark_half, 2 * mark_half) &&
-                 overlaps(s->low, line_high, o->y - mark_half, 2 * mark_half);
+        found +=
+            overlaps(s->left, s->wide, o->x - mark_half, 2 * mark_half) &&
+            overlaps(s->low, line_high, o->bottom - mark_half, o->top - o->bottom + 2 * mark_half);
+        found += is_crossed(s, o, next_of(spots, count, i));
     }
     return found;
 }
@@ -86,13 +110,13 @@ static void place_name(Spot *spots, size_t count, size_t self, double line) {
 static void write_spots(const Spot *spots, size_t count, Drawing *d) {
     const char *const arrays[] = { "label", "colour", "x_at", "y_at", "shift_x", "shift_y" };
     for (size_t i = 0; i < 6; i++) figure_array(d, arrays[i], count);
-    fprintf(d->data.stream, "family\tlabel\tx\ty\tcolour\tmark\n");
+    fprintf(d->data.stream, "family\tlabel\tx\ty\tlow\thigh\tcolour\tmark\n");
     for (size_t i = 0; i < count; i++) {
         const Spot *s = &spots[i];
         fprintf(d->data.stream, "%d\t", strcmp(s->look->attention, "mla") == 0 ? 2 : 1);
         figure_field(d->data.stream, s->look->label);
-        fprintf(d->data.stream, "\t%.9g\t%.9g\t%u\t%d\n", s->ratio, s->error, s->look->colour,
-                s->look->mark);
+        fprintf(d->data.stream, "\t%.9g\t%.9g\t%.9g\t%.9g\t%u\t%d\n", s->ratio, s->error, s->least,
+                s->most, s->look->colour, s->look->mark);
         figure_item(d, "label", i, s->name);
         figure_number_item(d, "colour", i, s->look->colour);
         figure_number_item(d, "x_at", i, s->ratio);
@@ -114,7 +138,9 @@ static size_t collect(const View *view, const Slice *slice, Spot *spots) {
         *s = (Spot){ .point = p,
                      .look = view_contender(view, p->point.contender),
                      .ratio = ratio,
-                     .error = error };
+                     .error = error,
+                     .least = store_metric(p, "y_rel")->low,
+                     .most = store_metric(p, "y_rel")->high };
         snprintf(s->name, sizeof s->name, "%s", s->look->label);
         if (is_teacher(s)) snprintf(s->name, sizeof s->name, "%s %.2g", s->look->label, error);
     }
@@ -141,25 +167,27 @@ static void write_levels(double height, Drawing *d) {
 
 static Status draw(const View *view, Spot *spots, size_t count, const Slice *slice,
                    const char *folder, Figure *figure, Error *err) {
-    char shape[128];
+    char shape[128], terms[96];
     view_teacher_shape(view, slice, shape, sizeof shape);
+    view_error_terms(view, terms, sizeof terms);
     snprintf(figure->name, sizeof figure->name, "error");
     snprintf(figure->title, sizeof figure->title,
              "Error of the layer's output against cache compression");
     snprintf(figure->subtitle, sizeof figure->subtitle,
              "measured against fp64, %s rows; on a layer of %s", slice->kv_dtype, shape);
-    snprintf(figure->caption, sizeof figure->caption,
-             "y_rel, the relative Frobenius error of the output against the MHA teacher, for a "
-             "layer of %s, converted without training. An output of zeros would have 1. The words "
-             "at the right are a rule of thumb of kvlab, not of the literature. Grey lines join "
-             "MLA (solid) and shared heads (dashed); the upright line is 16x. MHA's own error is "
-             "the rounding of its %s rows.",
-             shape, slice->kv_dtype);
+    snprintf(
+        figure->caption, sizeof figure->caption,
+        "y_rel, the relative Frobenius error of the output against the MHA teacher, for a layer of "
+        "%s, converted without training; %s; bars: the least and the most of one draw. An output "
+        "of zeros would have 1. The words at the right are a rule of thumb of kvlab, not of the "
+        "literature. Grey lines join MLA (solid) and shared heads (dashed); the upright line is "
+        "16x. MHA's own error is the rounding of its %s rows.",
+        shape, terms, slice->kv_dtype);
     Axis x = { 0 };
     double most = 0;
     for (size_t i = 0; i < count; i++) {
         axis_hold(&x, spots[i].ratio);
-        if (spots[i].error > most) most = spots[i].error;
+        if (spots[i].most > most) most = spots[i].most;
     }
     axis_hold(&x, 16);
     x = (Axis){ x.low / 1.25, x.high * 1.45 };
@@ -167,6 +195,8 @@ static Status draw(const View *view, Spot *spots, size_t count, const Slice *sli
     for (size_t i = 0; i < count; i++) {
         spots[i].x = axis_place(&x, spots[i].ratio);
         spots[i].y = spots[i].error / height;
+        spots[i].bottom = spots[i].least / height;
+        spots[i].top = spots[i].most / height;
     }
     for (size_t i = 0; i < count; i++) place_name(spots, count, i, axis_place(&x, 16));
     Drawing d;

@@ -174,6 +174,10 @@ Status figure_roofline(const View *view, const char *folder, Figure *figure, Err
     Kind *kinds = NULL;
     TRY(BUFFER(&kinds, PATHS * view->contender_count, "marks of the roofline", err));
     const size_t count = collect_kinds(view, kinds);
+    if (!count) {
+        buffer_free(kinds);
+        return OK;
+    }
     snprintf(figure->name, sizeof figure->name, "roofline");
     snprintf(figure->title, sizeof figure->title, "Attention on this machine's roofline");
     snprintf(figure->subtitle, sizeof figure->subtitle,
@@ -184,8 +188,7 @@ Status figure_roofline(const View *view, const char *folder, Figure *figure, Err
              "memory binds, right of it arithmetic. A mark above the memory roof was served by the "
              "last-level cache (LLC); one above the flat roof means that the roofs were measured "
              "while something else ran, and is among the warnings.");
-    const Status status = count ? draw(view, count, kinds, figure, folder, err) : OK;
+    const Status status = draw(view, count, kinds, figure, folder, err);
     buffer_free(kinds);
-    if (!count) *figure = (Figure){ .name = "" };
     return status;
 }

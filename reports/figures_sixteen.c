@@ -236,9 +236,9 @@ static Status draw(const View *view, const bool *chosen, bool methods, const cha
     figure_array(&d, "panel_title", 3);
     figure_item(&d, "panel_title", 0, "cache bytes a token, all layers");
     if (context)
-        snprintf(title, sizeof title, "attention of one layer at %s", tokens);
+        snprintf(title, sizeof title, "decode attention, a layer, at %s", tokens);
     else
-        snprintf(title, sizeof title, "attention of one layer");
+        snprintf(title, sizeof title, "decode attention, a layer");
     figure_item(&d, "panel_title", 1, title);
     figure_item(&d, "panel_title", 2, "relative error of the output");
     return figure_end(&d, OK, "sixteen", err);

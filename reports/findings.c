@@ -133,33 +133,60 @@ static Status write_decode(const View *view, const Contender *base, Page *page, 
     return OK;
 }
 
-/* Calls each error by its name: all contenders but MHA as it is and bounds, best verdict first. */
-static void write_verdicts(const View *view, const Losses *losses, Page *page) {
-    char text[3000];
-    size_t used = (size_t)snprintf(text, sizeof text,
-                                   "By kvlab's rule of thumb for y_rel, converted without "
-                                   "training:");
-    const char *semicolon = "";
-    for (size_t i = 0; i < ERROR_VERDICTS; i++) {
-        size_t named = 0;
-        for (size_t c = 0; c < view->contender_count && used + 160 < sizeof text; c++) {
-            const Contender *look = &view->contenders[c];
-            const Loss *l = losses_of(losses, look);
-            const bool as_it_is =
-                strcmp(look->attention, "mha") == 0 && method_family(look->name) == FAMILY_TEACHER;
-            if (!l || l->bound || as_it_is || l->error > error_verdicts[i].most ||
-                (i && l->error <= error_verdicts[i - 1].most))
-                continue;
-            used += (size_t)snprintf(text + used, sizeof text - used, "%s %s%s%s (%.3g)",
-                                     named ? "," : semicolon, named ? "" : error_verdicts[i].name,
-                                     named ? "" : " ", look->label, l->error);
-            named++;
-        }
-        if (named) semicolon = ";";
+static size_t verdict_of(double error) {
+    size_t i = 0;
+    while (i < ERROR_VERDICTS - 1 && error > error_verdicts[i].most) i++;
+    return i;
+}
+
+/* The loss of a contender whose verdict is from `low` to `high`, by what single draws have, or
+ * NULL. MHA as it is and bounds have none. */
+static const Loss *loss_between(const Losses *losses, const Contender *look, size_t low,
+                                size_t high) {
+    const Loss *l = losses_of(losses, look);
+    const bool as_it_is =
+        strcmp(look->attention, "mha") == 0 && method_family(look->name) == FAMILY_TEACHER;
+    if (!l || l->bound || as_it_is) return NULL;
+    return verdict_of(l->least) == low && verdict_of(l->most) == high ? l : NULL;
+}
+
+/* Appends "; degraded to broken A (0.45), B (0.5)". Returns how many there are. */
+static size_t append_verdict(const View *view, const Losses *losses, size_t low, size_t high,
+                             bool first, char *text, size_t size) {
+    size_t named = 0, used = strlen(text);
+    for (size_t i = 0; i < view->contender_count && used + 160 < size; i++) {
+        const Loss *l = loss_between(losses, &view->contenders[i], low, high);
+        if (!l) continue;
+        if (!named)
+            used += (size_t)snprintf(text + used, size - used, "%s %s%s%s", first ? "" : ";",
+                                     error_verdicts[low].name, high > low ? " to " : "",
+                                     high > low ? error_verdicts[high].name : "");
+        used += (size_t)snprintf(text + used, size - used, "%s %s (%.3g)", named ? "," : "",
+                                 l->look->label, l->error);
+        named++;
     }
+    return named;
+}
+
+/* Calls each error by its name, best verdict first; by two where single draws differ. */
+static void write_verdicts(const View *view, const Losses *losses, Page *page) {
+    char text[8192] = "By kvlab's rule of thumb for y_rel, converted without training:";
+    size_t named = 0;
+    for (size_t low = 0; low < ERROR_VERDICTS; low++)
+        for (size_t high = low; high < ERROR_VERDICTS; high++)
+            named += append_verdict(view, losses, low, high, named == 0, text, sizeof text - 100);
+    const size_t used = strlen(text);
     snprintf(text + used, sizeof text - used,
              " (up to 0.1, 0.25 and 0.5, and above; an output of zeros would have 1).");
     page_list_item(page, text);
+}
+
+/* "0.42", or "0.42 (0.38 to 0.56 by draw)". */
+static void format_error(const Loss *l, char *text, size_t size) {
+    if (l->least < l->most)
+        snprintf(text, size, "%.3g (%.3g to %.3g by draw)", l->error, l->least, l->most);
+    else
+        snprintf(text, size, "%.3g", l->error);
 }
 
 static size_t write_errors(const View *view, const Losses *losses, Page *page) {
@@ -171,16 +198,17 @@ static size_t write_errors(const View *view, const Losses *losses, Page *page) {
         if (!worst || l->error > worst->error) worst = l;
     }
     if (!best) return 0;
-    char text[512], others[160] = "", shape[128];
+    char text[900], others[200] = "", shape[128], terms[96], error[64];
     view_teacher_shape(view, &losses->slice, shape, sizeof shape);
+    view_error_terms(view, terms, sizeof terms);
+    format_error(worst, error, sizeof error);
     if (worst != best)
-        snprintf(others, sizeof others, ", and the most with %s (%.3g)", worst->look->label,
-                 worst->error);
-    snprintf(
-        text, sizeof text,
-        "Of the contenders at 16x or more, %s loses least: y_rel %.3g%s (measured on a layer of "
-        "%s).",
-        best->look->label, best->error, others, shape);
+        snprintf(others, sizeof others, ", and the most with %s: %s", worst->look->label, error);
+    format_error(best, error, sizeof error);
+    snprintf(text, sizeof text,
+             "Of the contenders at 16x or more, %s loses least: y_rel %s%s (measured on a layer of "
+             "%s; %s).",
+             best->look->label, error, others, shape, terms);
     page_list_item(page, text);
     write_verdicts(view, losses, page);
     return 2;

@@ -54,6 +54,14 @@ static void find_beaten(Losses *losses) {
             losses->loss[i].beaten = beats(&losses->loss[j], &losses->loss[i]);
 }
 
+/* What single draws have: of one layer alone, as pooled layers tell of no draw. */
+static void add_range(const View *view, const Slice *own, Loss *loss) {
+    const Metric *m = store_metric(loss->point, "y_rel");
+    const bool one = view_count(view, own, "y_rel") == 1;
+    loss->least = one ? m->low : loss->error;
+    loss->most = one ? m->high : loss->error;
+}
+
 Status losses_read(Losses *losses, const View *view, Error *err) {
     Losses draft = { .slice = losses_slice(view) };
     TRY(BUFFER(&draft.loss, view->contender_count, "errors of contenders", err));
@@ -63,11 +71,12 @@ Status losses_read(Losses *losses, const View *view, Error *err) {
         own.contender = look->name;
         const StoredPoint *const first = view_first(view, &own, "y_rel");
         if (!first) continue;
-        const Loss loss = { .point = first,
-                            .look = look,
-                            .ratio = method_ratio(first),
-                            .error = loss_pooled(view, &draft.slice, look->name, "y_rel"),
-                            .bound = method_is_bound(look->name) };
+        Loss loss = { .point = first,
+                      .look = look,
+                      .ratio = method_ratio(first),
+                      .error = loss_pooled(view, &draft.slice, look->name, "y_rel"),
+                      .bound = method_is_bound(look->name) };
+        add_range(view, &own, &loss);
         if (loss.ratio > 0 && loss.error >= 0) draft.loss[draft.count++] = loss;
     }
     qsort(draft.loss, draft.count, sizeof *draft.loss, by_ratio);

@@ -8,10 +8,11 @@
 typedef struct {
     const StoredPoint *point; /* its first */
     const Contender *look;
-    double ratio; /* times less cache than MHA in bf16; of a bound, times less read */
-    double error; /* y_rel */
-    bool bound;   /* no method reaches it: on no front, and it beats nothing */
-    bool beaten;  /* another has no less compression and no more error, and one of both is better */
+    double ratio;       /* times less cache than MHA in bf16; of a bound, times less read */
+    double error;       /* y_rel */
+    double least, most; /* of one draw by itself; the error where layers are pooled */
+    bool bound;         /* no method reaches it: on no front, and it beats nothing */
+    bool beaten; /* another has no less compression and no more error, and one of both is better */
 } Loss;
 
 typedef struct {

@@ -87,12 +87,20 @@ static void add_share(Row *row, double share) {
         row_add(row, "–");
 }
 
+/* "0.38 to 0.56": what single draws have, or a dash where there is one. */
+static void add_range(Row *row, const StoredPoint *p, const char *metric) {
+    const Metric *m = store_metric(p, metric);
+    if (m && m->low < m->high)
+        row_add(row, "%.3g to %.3g", m->low, m->high);
+    else
+        row_add(row, "–");
+}
+
 static void table_phase(const View *view, Page *page, const char *phase, const char *metric,
                         const char *caption) {
-    static const char *const heads[] = { "contender",  "path",      "rows",   "context",
-                                         "new",        "sequences", "median", "quartiles",
-                                         "samples",    "GFLOP/s",   "GB/s",   "roofline",
-                                         "of roofline" };
+    static const char *const heads[] = { "contender", "path",  "rows",     "context",    "new",
+                                         "sequences", "cache", "median",   "quartiles",  "samples",
+                                         "GFLOP/s",   "GB/s",  "roofline", "of roofline" };
     const Slice slice = { phase, NULL, NULL, NULL, ANY, ANY, ANY };
     const StoredPoint *p = view_first(view, &slice, metric);
     if (!p) return;
@@ -108,6 +116,8 @@ static void table_phase(const View *view, Page *page, const char *phase, const c
         row_add(&row, "%zu", p->point.context_tokens);
         row_add(&row, "%zu", p->point.query_tokens);
         row_add(&row, "%zu", p->point.sequences);
+        const double cold = view_value(p, "cold");
+        row_add(&row, "%s", isnan(cold) ? "–" : cold > 0 ? "cold" : "warm");
         add_time(&row, time->value);
         format_time(time->low, low, sizeof low);
         format_time(time->high, high, sizeof high);
@@ -173,17 +183,21 @@ void table_errors(const View *view, Page *page) {
     row_add(&head, "contender");
     row_add(&head, "rows");
     row_add(&head, "to MHA");
+    row_add(&head, "y_rel by draw");
     add_heads(&head, metrics, METRICS);
-    char caption[200], shape[128];
+    char caption[400], shape[128], terms[96];
     const Slice teacher = view_slice(view, "error", "y_rel", true);
     view_teacher_shape(view, &teacher, shape, sizeof shape);
-    snprintf(caption, sizeof caption, "Error against fp64 (measured, on a layer of %s)", shape);
+    view_error_terms(view, terms, sizeof terms);
+    snprintf(caption, sizeof caption, "Error against fp64 (measured, on a layer of %s; %s)", shape,
+             terms);
     page_table_begin(page, caption, &head, 2);
     for (size_t at = 0; (p = view_next(view, &slice, "y_rel", &at));) {
         Row row = { 0 };
         row_add(&row, "%s", view_contender(view, p->point.contender)->label);
         row_add(&row, "%s", p->point.kv_dtype);
         add_ratio(&row, view_value(p, "ratio_to_mha"));
+        add_range(&row, p, "y_rel");
         for (size_t i = 0; i < METRICS; i++) add_number(&row, view_value(p, metrics[i]), 3);
         page_table_row(page, &row, 2);
     }
