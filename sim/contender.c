@@ -40,8 +40,8 @@ static Status unknown(const Model *base, const char *specification, Error *err) 
     if (base->kind == ATTENTION_MLA)
         snprintf(mla, sizeof mla, "mla-%zu+%zu", base->kv_lora_rank, base->rope_dim);
     const char *const names[] = { "model", "mha", gqa, "mqa", mla };
-    const char *nearest = strncmp(specification, "gqa", 3) == 0 ? gqa
-                          : strncmp(specification, "mla", 3) == 0
+    const char *nearest = strncmp(specification, "gq", 2) == 0 ? gqa
+                          : strncmp(specification, "ml", 2) == 0
                               ? mla
                               : names_nearest(specification, names, sizeof names / sizeof *names);
     return fail(err, ERR_INPUT,

@@ -55,6 +55,25 @@ static Status check_contenders(const ConfigFile *config, const Model *model, Err
     return OK;
 }
 
+/* The files of tensors are there and have headers that can be read. */
+static Status check_tensors(const ConfigFile *config, const TensorParams *t, Error *err) {
+    const struct {
+        const char *key, *path;
+    } files[] = {
+        { "tensors.weights", t->weights },         { "tensors.hidden_states", t->hidden_states },
+        { "tensors.calibration", t->calibration }, { "tensors.keys", t->keys },
+        { "tensors.values", t->values },           { "tensors.queries", t->queries }
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        Checkpoint *file = NULL;
+        if (!files[i].path[0]) continue;
+        const Status status = checkpoint_open_headers(&file, files[i].path, err);
+        checkpoint_close(file);
+        if (status != OK) return study_blame(config, files[i].key, status, err);
+    }
+    return OK;
+}
+
 /* The error phase computes attention; a scaling of RoPE that is only read past would be wrong. */
 static Status check_errors(const ConfigFile *config, const Model *model, Error *err) {
     if (!config_points(config, PHASE_ERROR)) return OK;
@@ -72,6 +91,7 @@ static Status check_errors(const ConfigFile *config, const Model *model, Error *
              first.error.draws);
         return study_blame(config, "error.draws", ERR_INPUT, err);
     }
+    TRY(check_tensors(config, &first.tensors, err));
     bool fits = false;
     Error why;
     for (size_t i = 0; i < config_points(config, PHASE_ERROR); i++) {

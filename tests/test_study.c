@@ -79,6 +79,33 @@ Test(study, the_same_seed_gives_the_same_errors_at_any_number_of_threads) {
     store_run_free(&d);
 }
 
+Test(study, draws_pool_what_runs_of_their_seeds_give_and_tell_the_least_and_the_most) {
+    double difference = 0, size = 0, least = INFINITY, most = 0;
+    char text[600];
+    for (int seed = 1; seed <= 3; seed++) {
+        char name[8];
+        snprintf(text, sizeof text, "%sseed: %d\n", small_errors, seed);
+        snprintf(name, sizeof name, "s%d", seed);
+        StoredRun one = run_and_read(text, name);
+        const StoredPoint *p = find(&one, "error", "gqa-8", "materialised");
+        const double own = value(p, "y_rel");
+        difference += value(p, "y_rel_difference");
+        size += value(p, "y_rel_size");
+        least = fmin(least, own);
+        most = fmax(most, own);
+        store_run_free(&one);
+    }
+    snprintf(text, sizeof text, "%s", small_errors);
+    strcpy(strstr(text, "type: f32 }"), "type: f32, draws: 3 }\n");
+    StoredRun all = run_and_read(text, "all");
+    const Metric *y = store_metric(find(&all, "error", "gqa-8", "materialised"), "y_rel");
+    cr_assert_float_eq(y->value, sqrt(difference / size), 1e-12);
+    cr_assert_float_eq(y->low, least, 1e-12);
+    cr_assert_float_eq(y->high, most, 1e-12);
+    cr_assert_lt(least, most);
+    store_run_free(&all);
+}
+
 static const char small_latency[] =
     "model: Llama-3.2-1B\nphases: [decode, prefill, projections]\ncontenders: [mha, mla-64+32]\n"
     "decode: { context: [128, 256], path: [absorbed, expanded, materialised] }\n"
@@ -230,4 +257,27 @@ Test(study, contenders_the_model_cannot_have_are_refused_before_anything_is_writ
                      &summary, &err),
                  ERR_INPUT);
     cr_assert(strstr(err.text, "gqa-3"), "%s", err.text);
+}
+
+Test(study, tensors_that_are_missing_or_drawn_again_are_refused_before_anything_is_written) {
+    static const struct {
+        const char *text, *message;
+    } cases[] = {
+        { "model: Llama-3.2-1B\nphases: [error]\ntensors:\n  weights: /nowhere/w.safetensors\n"
+          "  hidden_states: /nowhere/h.npy\n",
+          "study.yaml:4:12: tensors.weights: /nowhere/w.safetensors: " },
+        { "model: Llama-3.2-1B\nphases: [error]\nerror: { draws: 2 }\ntensors: { keys: k.npy, "
+          "values: v.npy }\n",
+          "study.yaml:3:17: error.draws: 2: tensors are given, nothing is drawn; allowed: 1" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        StudySummary summary;
+        Error err;
+        char path[128];
+        cr_assert_eq(run(cases[i].text, "none", (StudyOptions){ 0 }, &summary, &err), ERR_INPUT);
+        cr_assert_eq(strncmp(err.text, cases[i].message, strlen(cases[i].message)), 0, "%s",
+                     err.text);
+        snprintf(path, sizeof path, "%s/none", folder);
+        cr_assert_neq(access(path, F_OK), 0, "nothing is written");
+    }
 }
