@@ -1,4 +1,5 @@
-/* checkpoint.h -- tensors by name, wherever they lie: in one .safetensors file, in the shards that a
+/* checkpoint.h -- tensors by name, wherever they lie: in one .safetensors file, in the shards that
+ * a
  * *.safetensors.index.json lists, in the folder of either, or alone in a .npy file. */
 #ifndef KVLAB_CHECKPOINT_H
 #define KVLAB_CHECKPOINT_H
