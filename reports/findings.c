@@ -333,8 +333,6 @@ Status findings_write(const View *view, Page *page, Error *err) {
     if (status == OK) status = write_error(view, page, &written, err);
     written += write_crossover(view, page);
     written += write_users(view, page);
-}
-
     written += write_meetings(view, page);
     if (!written) page_list_item(page, "No finished point allows a comparison.");
     page_list_end(page);

@@ -88,7 +88,7 @@ static void add_share(Row *row, double share) {
 }
 
 /* "0.38 to 0.56": what single draws have, or a dash where there is one. */
-static void add_range(Row *row, const StoredPoint *p, const char *metric) {
+static void add_draws(Row *row, const StoredPoint *p, const char *metric) {
     const Metric *m = store_metric(p, metric);
     if (m && m->low < m->high)
         row_add(row, "%.3g to %.3g", m->low, m->high);
@@ -197,7 +197,7 @@ void table_errors(const View *view, Page *page) {
         row_add(&row, "%s", view_contender(view, p->point.contender)->label);
         row_add(&row, "%s", p->point.kv_dtype);
         add_ratio(&row, view_value(p, "ratio_to_mha"));
-        add_range(&row, p, "y_rel");
+        add_draws(&row, p, "y_rel");
         for (size_t i = 0; i < METRICS; i++) add_number(&row, view_value(p, metrics[i]), 3);
         page_table_row(page, &row, 2);
     }
