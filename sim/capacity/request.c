@@ -7,6 +7,7 @@
 
 #include "names.h"
 #include "quantity.h"
+#include "traffic.h"
 
 enum { CONTEXT_DEFAULT = 32768, SEQUENCES_MOST = 1 << 30 };
 
@@ -140,6 +141,23 @@ static void note_kinds(Request *r) {
     }
 }
 
+/* Times without the traffic that no rate is known of. */
+static void note_links(Request *r, const Plan *plan) {
+    const Hardware *h = &r->hardware;
+    if (!r->input.hardware) return;
+    if (h->link_bytes_s <= 0 && traffic_is_near(plan))
+        note(r, "no link is known of %s: times are without what its devices send each other",
+             h->name);
+    if (h->network_bytes_s <= 0 && traffic_is_far(plan))
+        note(r,
+             "no network is known beyond the %zu of %s that a link joins: it is not in the times",
+             h->link_devices, h->name);
+    if (h->link_bytes_s > 0 && !h->link_devices && r->input.deployment.gpus > NODE_GPUS &&
+        traffic_is_near(plan))
+        note(r, "how many of %s a link joins is not known: all are timed as if they were linked",
+             h->name);
+}
+
 void request_note(Request *r, const Plan *plan, const RequestText *text) {
     const Deployment *d = &r->input.deployment;
     r->notes = 0;
@@ -169,4 +187,5 @@ void request_note(Request *r, const Plan *plan, const RequestText *text) {
         note(r, "a page of %zu tokens is allocated beside the pool", r->engine.padding_tokens);
     if (r->input.hardware && r->hardware.flops[RATE_BF16] <= 0 && r->hardware.flops[RATE_F32] <= 0)
         note(r, "no peak rates are known of %s: times are of memory alone", r->hardware.name);
+    note_links(r, plan);
 }

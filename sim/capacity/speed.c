@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "roofline.h"
+#include "traffic.h"
 
 /* What a step does, on a rank. */
 typedef struct {
@@ -94,8 +95,9 @@ static void add_attention(const Step *step, const RankPages *pages, PartTime *ti
         double rows = (double)pages_visible(kind, step->cached) / compressed;
         double flops = 0, bytes = part->state_bytes * 2; /* read and written */
         if (kind->index_dim) {
-            flops += 2 * (double)(kind->index_heads * kind->index_dim) * pairs;
-            bytes += rows * part->row.index;
+            const double split = (double)part->split_tokens;
+            flops += 2 * (double)(kind->index_heads * kind->index_dim) * pairs / split;
+            bytes += rows * part->row.index / split;
             const double keep = (double)(kind->index_topk ? kind->index_topk : step->cached);
             pairs = fmin(pairs, keep * step->new_tokens);
             if (!step->prefill) rows = fmin(rows, keep);
@@ -139,21 +141,13 @@ static void add_experts(const Step *step, const StageWeights *weights, double to
 
 /* ---- communication ---- */
 
-static void add_communication(const Step *step, const Stage *stage, double tokens, PartTime *time) {
-    const PlanInput *in = &step->plan->input;
-    const Deployment *d = &in->deployment;
-    const Efficiency *e = &in->hardware->efficiency[SHARE_LINK];
-    const double link = in->hardware->link_bytes_s, row = 2 * (double)in->model->hidden;
-    double bytes = 0;
-    if (d->tp > 1) /* a ring sends 2 (t - 1) / t of the rows; twice a layer */
-        bytes += 2 * (double)stage->layers * tokens * row * 2 * (double)(d->tp - 1) / (double)d->tp;
-    if (d->ep > 1 && d->dp > 1) /* each row to its experts and back */
-        bytes += 2 * (double)stage->experts * tokens * row * (double)in->model->experts_per_token /
-                 (double)d->tp;
-    time->bytes += bytes;
-    if (link <= 0) return;
-    time->seconds.low += bytes / (link * e->high);
-    time->seconds.high += bytes / (link * e->low);
+static void add_communication(const Step *step, size_t stage, double tokens, PartTime *time) {
+    const Hardware *device = step->plan->input.hardware;
+    const Efficiency *e = &device->efficiency[SHARE_LINK];
+    const Traffic traffic = traffic_of_stage(step->plan, stage, tokens, step->prefill);
+    time->bytes += traffic.near + traffic.far;
+    time->seconds.low += traffic_seconds(&traffic, device, e->high);
+    time->seconds.high += traffic_seconds(&traffic, device, e->low);
 }
 
 /* ---- steps ---- */
@@ -176,7 +170,7 @@ static StepTime time_step(const Step *step) {
             const bool tied = w.part[PART_HEAD] <= 0;
             add_weights(step, &w, tied ? PART_EMBEDDING : PART_HEAD, logits, &time.part[STEP_HEAD]);
         }
-        add_communication(step, stage, tokens, &time.part[STEP_COMMUNICATION]);
+        add_communication(step, s, tokens, &time.part[STEP_COMMUNICATION]);
     }
     for (int p = 0; p < STEP_PARTS; p++) {
         time.seconds.low += time.part[p].seconds.low;

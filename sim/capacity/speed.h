@@ -19,7 +19,7 @@ typedef enum {
     STEP_MLP,           /* dense layers and shared experts */
     STEP_EXPERTS,       /* the experts that the step's tokens reach */
     STEP_HEAD,          /* logits */
-    STEP_COMMUNICATION, /* all-reduce after attention and MLP, all-to-all of experts */
+    STEP_COMMUNICATION, /* all-reduce, all-to-all of experts, exchange of dcp: see traffic.h */
     STEP_PARTS
 } StepPart;
 
