@@ -351,13 +351,81 @@ Test(plan, changes_that_fit_come_first_and_the_fewest_gpus_are_fewest) {
     const size_t count = answers_changes(&plan, 100, changes, &other);
     cr_assert_geq(count, 3);
     for (size_t i = 1; i < count; i++) cr_expect(changes[i - 1].fits >= changes[i].fits);
-    cr_expect_not_null(strstr(changes[0].text, "DCP"), "%s", changes[0].text);
+    cr_expect_str_eq(changes[0].options, "--dcp 8"); /* the 8 copies of the latent, and no more */
     cr_expect(changes[0].fits);
+    cr_expect_eq(layouts_copies(&plan, 8, 1), 8);
+    cr_expect_eq(layouts_copies(&plan, 8, 2), 4);
     Deployment fewest;
     double sequences;
     cr_assert(layouts_fewest_gpus(&plan, 100, 64, &fewest, &sequences, &other));
     cr_expect_geq(sequences, 100);
-    cr_expect_eq(layouts_copies(&plan, 8, 1), 8);
+    /* 100 users of 2,196 MiB and 671 GB of weights are 901 GB, a GPU has 136 GB of 0.9 x 141 GiB */
+    cr_expect_geq(fewest.gpus, 7);
+    cr_expect_leq(fewest.gpus, 8);
+}
+
+Test(plan, the_fewest_gpus_are_those_that_memory_asks_for) {
+    const Architecture llama = architecture_alike("Llama-3.1-8B", 32, kind_heads(32, 8, 128));
+    const Engine logical = engine_named("logical");
+    const Hardware device = gpu(10);
+    PlanInput input = input_of(&llama, &logical, (Deployment){ .gpus = 1 });
+    input.hardware = &device;
+    plan_of(&plan, &input);
+    /* no weights; 4 GiB a user, 9 GiB less activations a GPU */
+    const double users[] = { 2, 4, 6, 8, 16 };
+    const size_t least[] = { 1, 2, 3, 4, 8 };
+    for (size_t i = 0; i < 5; i++) {
+        Deployment fewest;
+        double sequences;
+        cr_assert(layouts_fewest_gpus(&plan, users[i], 64, &fewest, &sequences, &other));
+        cr_expect_eq(fewest.gpus, least[i], "%g users: %zu GPUs", users[i], fewest.gpus);
+        cr_expect_geq(sequences, users[i]);
+    }
+}
+
+Test(plan, ranks_stay_within_a_node_and_divide_the_heads_by_default) {
+    const Architecture v3 = deepseek_v3();
+    const Architecture dense = architecture_alike("dense", 32, kind_heads(32, 8, 128));
+    const Architecture odd = architecture_alike("odd", 24, kind_heads(14, 2, 64));
+    Hardware pairs = gpu(80);
+    pairs.link_devices = 2;
+    const struct {
+        const Architecture *model;
+        const Hardware *hardware;
+        Deployment asked, gets;
+    } layouts[] = {
+        { &v3, NULL, { .gpus = 8 }, { 8, 8, 1, 1, 1, 1 } },
+        { &v3, NULL, { .gpus = 16 }, { 16, 8, 2, 1, 1, 16 } },
+        { &v3, NULL, { .gpus = 24 }, { 24, 8, 3, 1, 1, 24 } },
+        { &v3, NULL, { .gpus = 16, .dp = 1 }, { 16, 16, 1, 1, 1, 1 } },
+        { &v3, NULL, { .gpus = 16, .dcp = 8 }, { 16, 8, 2, 8, 1, 16 } },
+        { &v3, &pairs, { .gpus = 8 }, { 8, 2, 4, 1, 1, 8 } },
+        { &dense, NULL, { .gpus = 16 }, { 16, 8, 1, 1, 2, 1 } },
+        { &dense, NULL, { .gpus = 3 }, { 3, 1, 1, 1, 3, 1 } },
+        { &odd, NULL, { .gpus = 8 }, { 8, 2, 1, 1, 4, 1 } },
+    };
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+        const Deployment *gets = &layouts[i].gets;
+        Deployment d;
+        Error err;
+        cr_assert_eq(
+            deployment_resolve(&d, layouts[i].asked, layouts[i].model, layouts[i].hardware, &err),
+            OK, "%s", err.text);
+        cr_expect(d.gpus == gets->gpus && d.tp == gets->tp && d.dp == gets->dp &&
+                      d.dcp == gets->dcp && d.pp == gets->pp && d.ep == gets->ep,
+                  "%zu: tp %zu dp %zu dcp %zu pp %zu ep %zu", i, d.tp, d.dp, d.dcp, d.pp, d.ep);
+    }
+}
+
+Test(plan, query_heads_are_not_cut) {
+    const Architecture llama = architecture_alike("Llama-3.1-8B", 32, kind_heads(32, 8, 128));
+    const Engine vllm = engine_named("vllm"), cells = engine_named("llamacpp");
+    Error err;
+    PlanInput input = input_of(&llama, &vllm, (Deployment){ .tp = 3 });
+    cr_expect_eq(plan_make(&plan, &input, &err), ERR_INPUT);
+    cr_expect_not_null(strstr(err.text, "32 query heads"), "%s", err.text);
+    input.engine = &cells;
+    cr_expect_eq(plan_make(&plan, &input, &err), OK);
 }
 
 Test(plan, attention_flops_are_those_of_the_closed_forms) {

@@ -170,10 +170,42 @@ Test(plan_command, wrong_input_is_one_line_and_exit_code_2) {
         { "plan DeepSeek-V3 --trace nowhere.csv --kv-pool 1GiB", "nowhere.csv" },
         { "plan DeepSeek-V3 --trace nowhere.csv", "needs --hardware" },
         { "plan DeepSeek-V3 --contxt 4", "did you mean --context?" },
+        { "plan DeepSeek-V3 --out x", "--out: needs --compare" },
+        { "plan DeepSeek-V3 --contender mqa", "--contender: needs --compare" },
+        { "plan DeepSeek-V3 --type fp8", "--type: needs --compare" },
+        { "plan DeepSeek-V3 --percentile 50", "--percentile: needs --trace" },
+        { "plan DeepSeek-V3 --hardware 8x", "a device must follow" },
+        { "plan DeepSeek-V3 --hardware h200 --compare --type fp9", "did you mean fp8?" },
+        { "plan DeepSeek-V3 --hardware h200 --compare --contender gq", "no such contender" },
+        { "plan DeepSeek-V3 --hardware h200 --compare --kv-dtype fp8", "takes --type" },
+        { "plan Llama-3.1-8B --tp 3 --engine vllm", "must divide the 32 query heads" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         cr_expect_eq(run(wrong[i].arguments), 2, "%s: %s", wrong[i].arguments, output);
         cr_expect_not_null(strstr(output, wrong[i].says), "%s: %s", wrong[i].arguments, output);
         cr_expect_eq(strchr(output, '\n'), output + strlen(output) - 1, "%s", output);
     }
+}
+
+Test(plan_command, a_comparison_has_the_model_once_and_bytes_on_a_gpu) {
+    Json *json = run_json("plan DeepSeek-V3 --hardware 8xH200 --context 32k --compare --json");
+    const Json *list = json_get(json, "rows");
+    size_t latents = 0;
+    for (size_t i = 0; i < json_size(list); i++) {
+        const Json *row = json_at(list, i);
+        const bool bf16 = strcmp(json_text(json_get(row, "kv_dtype")), "bf16") == 0;
+        latents += bf16 && strcmp(json_text(json_get(row, "attention")), "MLA-512+64") == 0;
+        /* 8 heads over 8 GPUs: one each, of 61 layers x 2 x 128 values of two bytes */
+        if (bf16 && strcmp(json_text(json_get(row, "contender")), "gqa-8") == 0)
+            cr_expect_eq(number(row, "kv_bytes_per_token_per_gpu"), 61 * 512);
+    }
+    cr_expect_eq(latents, 1);
+    json_free(json);
+}
+
+Test(plan_command, notes_say_what_is_left_out) {
+    cr_assert_eq(run("plan DeepSeek-V3 --kv-dtype q8_0,f16"), 0, "%s", output);
+    cr_expect_not_null(strstr(output, "values have no type apart"), "%s", output);
+    cr_assert_eq(run("plan DeepSeek-V3.2 --hardware 16xH100 --kv-dtype fp8 --engine vllm"), 0);
+    cr_expect_not_null(strstr(output, "more with --ledger"), "%s", output);
 }

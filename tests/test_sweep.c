@@ -134,3 +134,35 @@ Test(sweep, fields_are_quoted_where_they_must_be_and_numbers_read_back) {
     fclose(out);
     cr_expect_str_eq(text, "a\n\"x,\"\"y\"\"\",9007199254740991,0,-3.25,,,\n");
 }
+
+/* Text of a field of line `n`. */
+static void field_text(size_t n, const char *name, char *out, size_t size) {
+    size_t column = 0;
+    const char *at = strstr(text, name);
+    for (const char *c = text; c < at; c++) column += *c == ',';
+    const char *value = line(n);
+    while (column--) value = strchr(value, ',') + 1;
+    snprintf(out, size, "%.*s", (int)strcspn(value, ",\n"), value);
+}
+
+Test(sweep, as_many_as_fit_fit_and_one_more_does_not) {
+    double rows;
+    Error err;
+    char yaml[256], fits[8];
+    cr_assert_eq(sweep_text("models: Llama-3.1-8B\nhardware: h100\n", &rows, &err), OK);
+    const double most = field(1, "max_sequences");
+    snprintf(yaml, sizeof yaml, "models: Llama-3.1-8B\nhardware: h100\nsequences: [%.0f, %.0f]\n",
+             most, most + 1);
+    cr_assert_eq(sweep_text(yaml, &rows, &err), OK, "%s", err.text);
+    field_text(1, "fits", fits, sizeof fits);
+    cr_expect_str_eq(fits, "yes");
+    field_text(2, "fits", fits, sizeof fits);
+    cr_expect_str_eq(fits, "no");
+}
+
+Test(sweep, gpus_are_all_ranks_of_all_stages) {
+    double rows;
+    Error err;
+    cr_assert_eq(sweep_text("models: Llama-3.1-8B\ntp: 2\ndp: 3\npp: 4\n", &rows, &err), OK);
+    cr_expect_eq(field(1, "gpus"), 24);
+}

@@ -138,3 +138,56 @@ Test(traces, users_of_mixed_lengths_lie_between_the_longest_and_the_mean) {
     cr_expect_gt(most.users, 40);
     trace_free(&trace);
 }
+
+Test(traces, each_rank_holds_its_own_users_and_the_null_block_none) {
+    make_plan();
+    PlanInput input = plan.input;
+    static Engine vllm;
+    Trace trace;
+    UsersHeld held;
+    Error err;
+    cr_assert_eq(engine_read(&vllm, "vllm", &err), OK);
+    input.engine = &vllm;
+    input.kv_pool_bytes = 11 * 16 * 131072ULL; /* eleven blocks, of which the first is no one's */
+    input.deployment.gpus = input.deployment.dp = 3;
+    cr_assert_eq(plan_make(&plan, &input, &err), OK);
+    cr_assert_eq(parse(&trace, "tokens,count\n16,1\n", &err), OK);
+    cr_assert_eq(users_held(&held, &plan, &trace, 95, &err), OK);
+    cr_expect_eq(held.users, 30);
+    cr_expect_eq(held.users_at_longest, 30);
+    trace_free(&trace);
+}
+
+Test(traces, fewer_users_are_held_more_surely) {
+    make_plan();
+    Trace trace;
+    UsersHeld half, most;
+    Error err;
+    cr_assert_eq(parse(&trace, "tokens,count\n512,9\n10k,1\n", &err), OK);
+    cr_assert_eq(users_held(&half, &plan, &trace, 5, &err), OK);
+    cr_assert_eq(users_held(&most, &plan, &trace, 95, &err), OK);
+    cr_expect_lt(most.users, most.users_median);
+    cr_expect_gt(half.users, half.users_median);
+    trace_free(&trace);
+}
+
+Test(traces, many_more_users_than_are_drawn_one_by_one_are_counted) {
+    make_plan();
+    PlanInput input = plan.input;
+    Trace trace;
+    UsersHeld held;
+    Error err;
+    input.kv_pool_bytes = 3000000 * 131072ULL;
+    cr_assert_eq(plan_make(&plan, &input, &err), OK);
+    cr_assert_eq(parse(&trace, "tokens,count\n1,1\n", &err), OK);
+    cr_assert_eq(users_held(&held, &plan, &trace, 95, &err), OK);
+    cr_expect_eq(held.users, 3000000);
+    trace_free(&trace);
+    /* contexts of 1 and 5 tokens have a mean of 3 and a deviation of 2: a million users, of whom a
+     * twentieth of draws hold fewer than by 1.64 x 2 / 3 x 1,000 */
+    cr_assert_eq(parse(&trace, "tokens,count\n1,1\n5,1\n", &err), OK);
+    cr_assert_eq(users_held(&held, &plan, &trace, 95, &err), OK);
+    cr_expect_float_eq(held.users_median, 1e6, 300);
+    cr_expect_float_eq(held.users_median - held.users, 1097, 300);
+    trace_free(&trace);
+}

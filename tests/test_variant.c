@@ -40,6 +40,18 @@ Test(variant, windows_stay_and_states_are_left_alone) {
     cr_expect_eq(variant.kind[1].layers, 10);
 }
 
+Test(variant, weights_follow_the_heads) {
+    Architecture llama, mha;
+    Error err;
+    cr_assert_eq(architecture_read(&llama, "Llama-3.1-8B", &err), OK);
+    cr_assert_eq(variant_make(&mha, &llama, "mha", &err), OK);
+    /* 24 more heads of 128 keys and 128 values, from a hidden size of 4,096, in 32 layers */
+    const double more = 32.0 * 4096 * 24 * 256;
+    cr_expect_eq(mha.parameters.part[PART_ATTENTION] - llama.parameters.part[PART_ATTENTION], more);
+    cr_expect_eq(mha.parameters.total - llama.parameters.total, more);
+    cr_expect_eq(mha.parameters.active - llama.parameters.active, more);
+}
+
 Test(variant, what_is_no_contender_is_refused) {
     const Architecture gemma = gemma_3_27b();
     const char *const wrong[] = { "gqa-0",    "gqa-5", "gqa-64", "gqa-8x", "mla-512",
