@@ -371,16 +371,31 @@ Test(plan, the_fewest_gpus_are_those_that_memory_asks_for) {
     PlanInput input = input_of(&llama, &logical, (Deployment){ .gpus = 1 });
     input.hardware = &device;
     plan_of(&plan, &input);
-    /* no weights; 4 GiB a user, 9 GiB less activations a GPU */
-    const double users[] = { 2, 4, 6, 8, 16 };
-    const size_t least[] = { 1, 2, 3, 4, 8 };
-    for (size_t i = 0; i < 5; i++) {
+    /* no weights; 4 GiB a user, 9 GiB less activations a GPU: two users each */
+    const double users[] = { 2, 3, 5, 6, 7, 16 };
+    const size_t least[] = { 1, 2, 3, 3, 4, 8 };
+    for (size_t i = 0; i < 6; i++) {
         Deployment fewest;
         double sequences;
         cr_assert(layouts_fewest_gpus(&plan, users[i], 64, &fewest, &sequences, &other));
         cr_expect_eq(fewest.gpus, least[i], "%g users: %zu GPUs", users[i], fewest.gpus);
         cr_expect_geq(sequences, users[i]);
     }
+}
+
+Test(plan, three_stages_may_hold_what_neither_two_gpus_nor_three_ranks_can) {
+    Architecture llama = architecture_alike("Llama-3.1-8B", 32, kind_heads(32, 8, 128));
+    llama.parameters.part[PART_DENSE_MLP] = 10e9; /* 20 GB, of which a GPU has 9.7 */
+    const Engine logical = engine_named("logical");
+    const Hardware device = gpu(10);
+    PlanInput input = input_of(&llama, &logical, (Deployment){ .gpus = 1 });
+    input.hardware = &device;
+    plan_of(&plan, &input);
+    Deployment fewest;
+    double sequences;
+    cr_assert(layouts_fewest_gpus(&plan, 1, 64, &fewest, &sequences, &other));
+    cr_expect_eq(fewest.gpus, 3);
+    cr_expect_eq(fewest.pp, 3);
 }
 
 Test(plan, ranks_stay_within_a_node_and_divide_the_heads_by_default) {
