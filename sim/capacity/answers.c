@@ -39,12 +39,12 @@ static void try_layouts(Search *search) {
     const size_t times = layouts_copies(search->plan, d.tp, d.dcp);
     char text[CHANGE_TEXT];
     if (times > 1) {
-        snprintf(text, sizeof text, "the %zu copies split the tokens (DCP)", times);
+        snprintf(text, sizeof text, "%zu copies split the tokens (DCP)", times);
         try_layout(search, (Deployment){ d.gpus, d.tp, d.dp, d.dcp * times, d.pp, d.ep }, text,
-                   "an exchange a layer");
+                   "exchanges");
     }
     if (d.tp > 1) {
-        snprintf(text, sizeof text, "%zu ranks with users of their own (DP)", d.dp * d.tp);
+        snprintf(text, sizeof text, "%zu ranks with own users (DP)", d.dp * d.tp);
         try_layout(search, (Deployment){ .gpus = d.gpus, .dp = d.dp * d.tp, .tp = 1, .pp = d.pp },
                    text, "copied weights");
     }
@@ -64,14 +64,11 @@ static void try_type(Search *search) {
 static void try_gpus(Search *search) {
     const Deployment own = search->plan->input.deployment;
     Deployment more;
-    char layout[CHANGE_TEXT], text[CHANGE_TEXT + 32];
     double sequences;
     if (layouts_fewest_gpus(search->plan, search->users, GPUS_MOST / 64, &more, &sequences,
                             search->scratch) &&
         more.gpus > own.gpus) {
-        layouts_text(&more, layout, sizeof layout);
-        snprintf(text, sizeof text, "%zu GPUs: %s", more.gpus, layout);
-        try_layout(search, more, text, "the GPUs");
+        try_layout(search, more, "the fewest GPUs that hold them", "the GPUs");
     } else {
         more = own;
         more.gpus *= 2;

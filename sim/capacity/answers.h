@@ -8,9 +8,9 @@
 enum { CHANGES_MOST = 8, CHANGE_TEXT = 96 };
 
 typedef struct {
-    char text[CHANGE_TEXT];    /* "DCP 8: tokens split over the 8 copies" */
+    char text[CHANGE_TEXT];    /* "8 copies split the tokens (DCP)" */
     char options[LAYOUT_TEXT]; /* what to add to the command: "--dcp 8" */
-    char price[CHANGE_TEXT];   /* what it costs: "one exchange a layer", "rounding of rows" */
+    char price[CHANGE_TEXT];   /* what it costs: "exchanges", "the GPUs" */
     PlanInput input;
     double sequences; /* that then fit */
     bool fits;        /* the users asked for */

@@ -53,11 +53,12 @@ static bool resolves_to(const Plan *plan, const Deployment *asked, const Deploym
 
 void layouts_options(const Plan *plan, const Deployment *deployment, char *text, size_t size) {
     static const char *const names[RANKS] = { "gpus", "tp", "dp", "pp", "dcp", "ep" };
-    Deployment given = plan->input.asked, next = *deployment;
-    for (int r = RANKS - 1; r >= 0; r--) { /* what follows from the others is not said */
+    Deployment given = plan->input.asked, own = plan->input.deployment, next = *deployment;
+    for (int r = RANKS - 1; r >= 0; r--) {
         Deployment shorter = next;
+        if (r != EP && *rank_of(&next, r) != *rank_of(&own, r)) continue; /* a change is said */
         *rank_of(&shorter, r) = *rank_of(&given, r);
-        if (resolves_to(plan, &shorter, deployment)) next = shorter;
+        if (resolves_to(plan, &shorter, deployment)) next = shorter; /* it follows from the rest */
     }
     int used = 0;
     text[0] = '\0';

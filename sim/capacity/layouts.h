@@ -14,8 +14,9 @@ size_t layouts_copies(const Plan *plan, size_t tp, size_t dcp);
 /* "tp 8", "dp 8, ep 8", "tp 8 x pp 2", with dcp where it is more than 1. */
 void layouts_text(const Deployment *deployment, char *text, size_t size);
 
-/* What to add to the plan's command so that it has this deployment, and nothing more: "--dcp 8",
- * "--hardware 16xH200 --tp 8 --dp 2". Later options of a command replace earlier ones. */
+/* What to add to the plan's command so that it has this deployment: what changes, and what would
+ * not follow: "--dcp 8", "--hardware 16xH200 --dp 2". Later options of a command replace earlier
+ * ones. */
 void layouts_options(const Plan *plan, const Deployment *deployment, char *text, size_t size);
 
 /* The layout with the fewest GPUs, at most `most`, on which `users` sequences of the plan's context
