@@ -2,6 +2,7 @@
 #include "stored_weights.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,8 +122,16 @@ void stored_weights_add(StoredWeights *sum, const Architecture *model, const cha
     add_type(sum, type, bytes);
 }
 
-Status stored_weights_apply(const StoredWeights *sum, Architecture *model, const char *file,
-                            Error *err) {
+/* Weights that are stored, at most: an element that holds several may hold as many as it has bits.
+ */
+static double most_weights(const StoredWeights *sum, WeightPart part) {
+    return sum->packed[part] ? 8 * sum->bytes[part] : sum->elements[part];
+}
+
+/* Every part that a model cannot be without must be there, and not as a token of itself. */
+static Status check_counts(const StoredWeights *sum, Architecture *model, const char *file,
+                           Error *err) {
+    static const double least_share = 0.001, usual_share = 0.9;
     static const struct {
         WeightPart part;
         const char *name;
@@ -130,12 +139,38 @@ Status stored_weights_apply(const StoredWeights *sum, Architecture *model, const
                    { PART_ATTENTION, "attention" },
                    { PART_DENSE_MLP, "the dense MLPs" },
                    { PART_EXPERTS, "the experts" } };
-    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
-        if (model->parameters.part[needed[i].part] > 0 && sum->bytes[needed[i].part] <= 0)
+    double all_asked = 0, all_found = 0;
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        const WeightPart part = needed[i].part;
+        const double asked = model->parameters.part[part], found = most_weights(sum, part);
+        if (asked > 0 && sum->bytes[part] <= 0)
             return fail_at(err, file, 0, 0,
                            "holds no tensor of %s, which the model has: weights are missing, or "
                            "under names that kvlab does not know",
                            needed[i].name);
+        if (found < least_share * asked)
+            return fail_at(err, file, 0, 0,
+                           "holds %.4g of the %.4g parameters of %s: weights are missing, or of "
+                           "another model",
+                           found, asked, needed[i].name);
+        all_asked += asked;
+        all_found += fmin(found, asked);
+    }
+    if (all_found < usual_share * all_asked)
+        architecture_note(model,
+                          "the stored tensors hold %.0f %% of the parameters that the model's "
+                          "shapes have: weights may be missing",
+                          100 * all_found / all_asked);
+    return OK;
+}
+
+Status stored_weights_apply(const StoredWeights *sum, Architecture *model, const char *file,
+                            Error *err) {
+    TRY(check_counts(sum, model, file, err));
+    if (sum->bytes[PART_DRAFT] > 0 && !model->draft_layers)
+        architecture_note(model,
+                          "%.4g bytes are of layers beyond the model's %zu: weights of a draft",
+                          sum->bytes[PART_DRAFT], model->layers);
     for (WeightPart part = 0; part < WEIGHT_PARTS; part++) {
         double *parameters = &model->parameters.part[part];
         if (!sum->packed[part] || *parameters <= 0) *parameters = sum->elements[part];

@@ -34,7 +34,8 @@ void stored_weights_add(StoredWeights *sum, const Architecture *model, const cha
 
 /* Puts the sums in the place of what was derived from shapes: bytes exactly; parameters where no
  * element holds several. Errors: ERR_INPUT naming `file` where a part that the model cannot be
- * without has no tensor. */
+ * without has no tensor, or tensors of under a thousandth of the elements that its shapes ask for.
+ * Where a tenth is missing of all of them, the model has a note of it. */
 Status stored_weights_apply(const StoredWeights *sum, Architecture *model, const char *file,
                             Error *err);
 

@@ -194,13 +194,13 @@ Test(capacity, a_state_does_not_grow_and_fills_whole_pages) {
     const SequenceBytes logical = sequence_of(&hybrid, "logical", ROW_BF16);
     cr_expect_eq(logical.reserved, 12.0 * 2048 * CONTEXT + 36 * state_bytes);
     cr_expect_eq(per_token(&hybrid, "logical", ROW_BF16), 12 * 2048);
-    /* 16 tokens of 2,048 B at a time until a state fits: 1,056 tokens, in 4 groups of 12 */
+    /* 16 tokens of 2,048 B at a time until a state in bf16 fits: 544 tokens, in 4 groups of 12 */
     const Engine vllm = engine_named("vllm");
     const RankPages pages = pages_of(&hybrid, &vllm, ROW_BF16);
     cr_expect_eq(pages.group_size, 12);
-    cr_expect_eq(pages.block_tokens, 1056);
+    cr_expect_eq(pages.block_tokens, 544);
     cr_expect_eq(pages_sequence(&pages, CONTEXT).reserved,
-                 12.0 * 1056 * 2048 * (ceil(CONTEXT / 1056.0) + 3));
+                 12.0 * 544 * 2048 * (ceil(CONTEXT / 544.0) + 3));
 }
 
 Test(capacity, a_state_is_split_by_its_heads_and_no_further) {

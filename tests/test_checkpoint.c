@@ -118,10 +118,21 @@ Test(checkpoint, a_npy_file_is_one_tensor_of_its_name) {
     checkpoint_close(c);
 }
 
+Test(checkpoint, a_folder_without_an_index_is_all_of_its_files) {
+    Checkpoint *c;
+    Error err;
+    refused("", "holds neither");
+    write_two_shards();
+    cr_assert_eq(checkpoint_open(&c, folder, &err), OK, "%s", err.text);
+    cr_assert(checkpoint_count(c) == 4 && first_value(c, "c") == 21 && first_value(c, "b") == 10);
+    checkpoint_close(c);
+    write_shard("part-00001-of-00004.safetensors", 1, (const char *const[]){ "x" }, 5);
+    refused("", "part-00001-of-00004.safetensors is one of 4 parts, and 3 are there");
+}
+
 Test(checkpoint, what_is_wrong_is_said_with_its_file) {
     write_two_shards();
     refused("none.safetensors", "cannot be opened");
-    refused("", "holds neither");
     write_text("a.index.json", "{\"weight_map\": {\"a\": \"../two.safetensors\"}}");
     refused("a.index.json", "is no file name");
     write_text("a.index.json", "{\"weight_map\": {\"a\": \"three.safetensors\"}}");

@@ -215,6 +215,54 @@ Test(stored_weights, a_folder_that_lies_is_refused) {
     remove_folder();
 }
 
+/* Without an index, whatever .safetensors there are; all parts, where their names count them. */
+Test(stored_weights, parts_without_an_index_are_read_or_refused) {
+    Architecture a;
+    Error err = { 0 };
+    make_folder();
+    write_config("");
+    write_tensors("model-00001-of-00002.safetensors", plain, 3, 0);
+    cr_assert_eq(architecture_read(&a, folder, &err), ERR_INPUT);
+    cr_assert(strstr(err.text, "model-00001-of-00002.safetensors is one of 2 parts, and 1 are"),
+              "%s", err.text);
+    write_tensors("model-00002-of-00002.safetensors", plain + 3, 3, 0);
+    cr_assert_eq(architecture_read(&a, folder, &err), OK, "%s", err.text);
+    cr_assert_eq(architecture_weight_bytes(&a), 1280 + 1280 + 256 + 8192 + 16384 + 128);
+    write_text("odd.safetensors", "no header");
+    cr_assert_eq(architecture_read(&a, folder, &err), ERR_INPUT);
+    cr_assert(strstr(err.text, "odd.safetensors"), "%s", err.text);
+    remove_folder();
+}
+
+/* One small tensor a part is not a model; a part of one is said to be one. */
+Test(stored_weights, what_is_stored_is_held_against_what_the_shapes_ask_for) {
+    Architecture a;
+    Error err = { 0 };
+    Stored tokens[PLAIN];
+    make_folder();
+    write_config("");
+    write_tensors("model.safetensors", plain, PLAIN, 0);
+    cr_assert_eq(architecture_read(&a, folder, &err), OK, "%s", err.text);
+    cr_assert_eq(a.notes, 1);
+    /* 640 + 4,096 + 8,192 of 640 + 4 x 4,096 + 3 x 8,192 */
+    cr_assert(strstr(a.note[0], "hold 31 % of the parameters"), "%s", a.note[0]);
+    memcpy(tokens, plain, sizeof plain);
+    tokens[3] = (Stored){ "model.layers.0.self_attn.q_proj.weight", "BF16", 2, 8, 32 };
+    write_tensors("model.safetensors", tokens, PLAIN, 0);
+    cr_assert_eq(architecture_read(&a, folder, &err), ERR_INPUT);
+    cr_assert(strstr(err.text, "holds 16 of the 1.638e+04 parameters of attention"), "%s",
+              err.text);
+    tokens[3] = (Stored){ "model.layers.0.self_attn.q_proj.qweight", "I32", 2, 8, 64 };
+    write_tensors("model.safetensors", tokens, PLAIN, 0);
+    cr_assert_eq(architecture_read(&a, folder, &err), OK, "512 bits: %s", err.text);
+    memcpy(tokens, plain, sizeof plain);
+    tokens[5] = (Stored){ "model.layers.1.mlp.up_proj.weight", "F16", 8, 8, 128 };
+    write_tensors("model.safetensors", tokens, PLAIN, 0);
+    cr_assert_eq(architecture_read(&a, folder, &err), OK, "%s", err.text);
+    cr_assert(strstr(a.note[1], "128 bytes are of layers beyond the model's 1"), "%s", a.note[1]);
+    remove_folder();
+}
+
 /* Every type of the format has its size; bits that are no whole bytes are refused. */
 Test(stored_weights, types_of_every_width_are_sized) {
     static const Stored rows[] = {

@@ -57,6 +57,8 @@ const char *row_cost_misfit(const CacheKind *kind, const Engine *engine, KvType 
     if (kind->keeps == KEEPS_STATE || kind->keeps == KEEPS_IMAGE) return NULL;
     type = row_cost_type(kind, engine, type);
     if (kind->keeps == KEEPS_ROW && type.k == ROW_FP8_DS_MLA) return NULL; /* 64 values a scale */
+    if (kind->keeps == KEEPS_LATENT && type.k == ROW_FP8_DS_MLA && kind->kv_lora_rank != 512)
+        return "engines have this layout for a kv_lora_rank of 512 alone";
     if (has_latent(kind) && !row_cost_materialised(kind, engine))
         return row_format_misfit(row_format_latent(type.k, latent_width(kind), kind->rope_dim));
     const char *why = row_format_misfit(key_format(kind, type));

@@ -1,6 +1,7 @@
 /* checkpoint.c -- one file or many behind one list of names; see checkpoint.h. */
 #include "checkpoint.h"
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,6 +108,59 @@ static Status open_npy(Checkpoint *c, Error *err) {
     return npy_open(&c->npy, c->path, c->stem, err);
 }
 
+/* ---- a folder without an index ---- */
+
+static int by_text(const void *a, const void *b) {
+    return strcmp(a, b);
+}
+
+/* "model-00001-of-00003.safetensors" says that there are three. */
+static Status check_parts(const Checkpoint *c, size_t found, Error *err) {
+    for (size_t i = 0; i < found; i++) {
+        const char *of = strstr(c->shard_name[i], "-of-");
+        const size_t parts = of ? strtoul(of + 4, NULL, 10) : 0;
+        if (parts > found)
+            return fail_at(err, c->path, 0, 0, "%.120s is one of %zu parts, and %zu are there",
+                           c->shard_name[i], parts, found);
+    }
+    return OK;
+}
+
+/* Names of the *.safetensors of c->path, sorted, into c->shard_name; c->shards stays 0. */
+static Status list_folder(Checkpoint *c, DIR *folder, size_t *found, Error *err) {
+    size_t room = 0;
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;)
+        room += ends_with(entry->d_name, ".safetensors");
+    rewinddir(folder);
+    *found = 0;
+    TRY(BUFFER(&c->shard, room, "shards", err));
+    TRY(BUFFER(&c->shard_name, room, "names of shards", err));
+    for (struct dirent *entry; *found < room && (entry = readdir(folder)) != NULL;) {
+        if (!ends_with(entry->d_name, ".safetensors")) continue;
+        if (strlen(entry->d_name) >= STEM_ROOM)
+            return fail_at(err, c->path, 0, 0, "%.80s...: the name is too long", entry->d_name);
+        snprintf(c->shard_name[(*found)++], STEM_ROOM, "%s", entry->d_name);
+    }
+    qsort(c->shard_name, *found, sizeof *c->shard_name, by_text);
+    return OK;
+}
+
+static Status open_folder(Checkpoint *c, Error *err) {
+    size_t found = 0;
+    DIR *folder = opendir(c->path);
+    if (!folder) return fail_at(err, c->path, 0, 0, "cannot be read");
+    Status status = list_folder(c, folder, &found, err);
+    closedir(folder);
+    if (status == OK) status = check_parts(c, found, err);
+    for (size_t i = 0; i < found && status == OK; i++) {
+        char path[PATH_SIZE];
+        status = textfile_path(path, c->path, c->shard_name[i], err);
+        if (status == OK) status = open_safetensors(c, &c->shard[i], path, err);
+        if (status == OK) c->shards++;
+    }
+    return status;
+}
+
 /* ---- the list of names ---- */
 
 static int by_name(const void *a, const void *b) {
@@ -132,7 +186,17 @@ static Status list_tensors(Checkpoint *c, Error *err) {
 
 /* ---- opening ---- */
 
-/* The file that a path stands for. */
+/* Does a folder hold any .safetensors? */
+static bool holds_any(const char *path) {
+    DIR *folder = opendir(path);
+    bool any = false;
+    for (struct dirent *entry; folder && !any && (entry = readdir(folder)) != NULL;)
+        any = ends_with(entry->d_name, ".safetensors");
+    if (folder) closedir(folder);
+    return any;
+}
+
+/* The file that a path stands for, or the folder itself where no file speaks for the others. */
 static Status resolve(char *out, const char *path, Error *err) {
     if (!is_folder(path)) {
         if (strlen(path) >= PATH_SIZE)
@@ -144,15 +208,19 @@ static Status resolve(char *out, const char *path, Error *err) {
     if (exists(out)) return OK;
     TRY(textfile_path(out, path, "model.safetensors", err));
     if (exists(out)) return OK;
-    return fail_at(err, path, 0, 0,
-                   "holds neither model.safetensors.index.json nor model.safetensors");
+    if (holds_any(path)) {
+        snprintf(out, PATH_SIZE, "%.*s", PATH_SIZE - 1, path);
+        return OK;
+    }
+    return fail_at(err, path, 0, 0, "holds neither model.safetensors.index.json nor *.safetensors");
 }
 
 static Status open_file(Checkpoint *c, const char *path, Error *err) {
     TRY(resolve(c->path, path, err));
-    Status status = ends_with(c->path, ".json")  ? open_index(c, err)
-                    : ends_with(c->path, ".npy") ? open_npy(c, err)
-                                                 : open_single(c, err);
+    Status status = is_folder(c->path)            ? open_folder(c, err)
+                    : ends_with(c->path, ".json") ? open_index(c, err)
+                    : ends_with(c->path, ".npy")  ? open_npy(c, err)
+                                                  : open_single(c, err);
     return status == OK ? list_tensors(c, err) : status;
 }
 

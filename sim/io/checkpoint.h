@@ -1,6 +1,6 @@
 /* checkpoint.h -- tensors by name, wherever they lie: in one .safetensors file, in the shards that
  * a
- * *.safetensors.index.json lists, in the folder of either, or alone in a .npy file. */
+ * *.safetensors.index.json lists, in a folder, or alone in a .npy file. */
 #ifndef KVLAB_CHECKPOINT_H
 #define KVLAB_CHECKPOINT_H
 
@@ -11,7 +11,8 @@
 typedef struct Checkpoint Checkpoint;
 
 /* Opens (maps) what is there; nothing of the tensors' size is allocated. Of a folder
- * model.safetensors.index.json, else model.safetensors is taken. A .npy file holds one tensor,
+ * model.safetensors.index.json is taken, else model.safetensors, else every *.safetensors: all of
+ * the parts where their names say how many there are. A .npy file holds one tensor,
  * named as the file without its ending. Errors: ERR_INPUT for a missing file, a shard that is no
  * plain file name beside its index, a tensor that its shard does not hold or that two shards hold;
  * else those of the readers. Close with checkpoint_close. */

@@ -68,6 +68,7 @@ static Status read_kda(const Reading *r, CacheKind *kind, Error *err) {
     const size_t inner = heads * dim, low_rank = (r->shape.hidden + inner) * dim;
     kind->conv_elements = 3 * inner * (kernel - 1);
     kind->state_heads = kind->heads = heads;
+    kind->state_element_bytes = 4; /* its kernels add up in fp32 and keep that, in every engine */
     /* q, k, v and the output, a decay of low rank, a gate, a scalar a head */
     kind->parameters = (double)(4 * r->shape.hidden * inner + low_rank) +
                        (double)(full_gate ? r->shape.hidden * inner : low_rank) +
