@@ -96,6 +96,9 @@ typedef struct {
     double weight_bits[WEIGHT_PARTS];
     bool weights_exact;     /* sizes are those of stored tensors, not of the shapes in a file */
     char weight_format[48]; /* for people: "fp8 e4m3, 128x128 blocks", "bf16", "mxfp4" */
+    /* Not in `parameters`: the matrices of a tower for images, as vision_config gives them. */
+    double tower_parameters;
+    char weights_missing[48]; /* the key without which the weights cannot be counted; "" none */
     /* What whoever uses this should know of how it was read, a sentence each. */
     size_t notes;
     char note[ARCHITECTURE_NOTES_MOST][ARCHITECTURE_NOTE_SIZE];

@@ -179,6 +179,8 @@ Status stored_weights_apply(const StoredWeights *sum, Architecture *model, const
     }
     architecture_count_totals(model);
     model->weights_exact = true;
+    model->tower_parameters = 0; /* its tensors are there, or it is not */
+    model->weights_missing[0] = '\0';
     return OK;
 }
 

@@ -108,3 +108,34 @@ Test(leftovers, mistakes_have_the_place_of_their_key_nested_ones_too) {
         cr_expect(strstr(err.text, rows[i][1]), "%s: %s", rows[i][0], err.text);
     }
 }
+
+Test(leftovers, what_the_weights_cannot_be_counted_without_is_named) {
+    static const char *const rows[][2] = {
+        { "\"intermediate_size\": 256", "vocab_size" },
+        { "\"vocab_size\": 100", "intermediate_size" },
+        { "\"vocab_size\": 100, \"intermediate_size\": 256", "" },
+        { "\"vocab_size\": 100, \"n_inner\": null, \"model_type\": \"gpt2\"", "" },
+        { "\"vocab_size\": 100, \"num_experts\": 4, \"moe_intermediate_size\": 64", "" },
+        { "\"vocab_size\": 100, \"num_experts\": 4", "intermediate_size" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Architecture a;
+        Error err = { 0 };
+        cr_assert_eq(read_with(&a, rows[i][0], &err), OK, "%s", err.text);
+        cr_expect_str_eq(a.weights_missing, rows[i][1], "%s", rows[i][0]);
+    }
+}
+
+/* 2 + 1 layers of 16 x (4 x 16 + 2 x 40) */
+Test(leftovers, a_tower_for_images_is_sized_beside_the_model) {
+    Architecture a, plain;
+    Error err = { 0 };
+    cr_assert_eq(read_with(&plain, "", &err), OK);
+    cr_assert_eq(read_with(&a,
+                           "\"vision_config\": {\"hidden_size\": 16, \"intermediate_size\": 40, "
+                           "\"num_hidden_layers\": 2, \"num_global_layers\": 1}",
+                           &err),
+                 OK, "%s", err.text);
+    cr_assert_eq(a.tower_parameters, 3 * 16 * (4 * 16 + 2 * 40));
+    cr_assert(a.parameters.total == plain.parameters.total && plain.tower_parameters == 0);
+}

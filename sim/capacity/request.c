@@ -88,6 +88,11 @@ Status request_read(Request *r, const RequestText *text, Error *err) {
     r->notes = 0;
     r->devices = 1;
     TRY(architecture_read(&r->model, text->model, err));
+    if (text->hardware && r->model.weights_missing[0])
+        return fail(err, ERR_INPUT,
+                    "%.200s: %s: missing, and without it the weights cannot be counted; add it, or "
+                    "give --kv-pool in the place of --hardware",
+                    text->model, r->model.weights_missing);
     TRY(read_engine(r, text, err));
     if (text->hardware) TRY(hardware_parse(&r->hardware, &r->devices, text->hardware, err));
     r->input = (PlanInput){ .model = &r->model,
@@ -166,6 +171,11 @@ void request_note(Request *r, const Plan *plan, const RequestText *text) {
         note(r, "the model's own limit is %zu tokens", r->model.longest_tokens);
     note_kinds(r);
     for (size_t i = 0; i < r->model.notes; i++) note(r, "%s", r->model.note[i]);
+    if (r->model.tower_parameters > 0)
+        note(r, "the tower of vision_config, about %.2gB parameters, is not in weight_bytes",
+             r->model.tower_parameters * 1e-9);
+    if (r->model.weights_missing[0])
+        note(r, "%s is missing: weight_bytes is not that of the model", r->model.weights_missing);
     if (r->input.hardware && plan->weight_bytes <= 0)
         note(r, "the weights of this model are not known: their memory is counted as cache");
     if (r->model.draft_layers && !r->input.draft)

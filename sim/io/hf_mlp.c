@@ -25,10 +25,12 @@ static Status read_dense(const Reading *r, const Fields *fields, Mlp *mlp, Error
     };
     static const char *const dense_width[] = { "intermediate_size_mlp", NULL };
     static const char *const ratio[] = { "expansion_ratio", NULL };
-    size_t times = 4; /* what every family that leaves the width out has */
+    size_t times = 0, given = 0;
     TRY(count(fields, ratio, 64, &times, err));
-    mlp->intermediate = times * r->shape.hidden;
-    TRY(count(fields, width, INTERMEDIATE_MOST, &mlp->intermediate, err));
+    TRY(count(fields, width, INTERMEDIATE_MOST, &given, err));
+    /* Families of two matrices that leave the width out all have four times the hidden values. */
+    mlp->width_missing = !given && !times && !r->code->ungated;
+    mlp->intermediate = given ? given : (times ? times : 4) * r->shape.hidden;
     mlp->expert_intermediate = mlp->intermediate;
     TRY(count(fields, dense_width, INTERMEDIATE_MOST, &mlp->intermediate, err));
     if (r->code->halved_mlp) mlp->intermediate /= 2;
@@ -167,6 +169,11 @@ Status hf_mlp(const Reading *r, Mlp *out, uint8_t layer_mlp[ARCHITECTURE_LAYERS_
         Mlp own = mlp;
         TRY(hf_block_mlp(r, i, &own, &layer_mlp[i], err));
     }
+    size_t dense = mlp.dense_beside;
+    for (size_t i = 0; i < layers; i++) dense += layer_mlp[i] == MLP_DENSE;
+    const bool of_its_own = mlp.expert_intermediate != mlp.intermediate;
+    mlp.width_missing &=
+        !fields_get(&r->text, "block_configs") && (dense > 0 || (mlp.experts && !of_its_own));
     for (size_t i = layers; i < layers + r->draft_layers; i++)
         layer_mlp[i] = mlp.experts ? MLP_EXPERTS : MLP_DENSE;
     *out = mlp;

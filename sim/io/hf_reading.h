@@ -64,6 +64,7 @@ typedef struct {
 /* The MLPs of a model: dense ones, and experts. */
 typedef struct {
     size_t matrices;     /* 3 where gated, else 2 */
+    bool width_missing;  /* the file gives none of a width that some layer needs */
     size_t intermediate; /* of a dense one */
     size_t dense_beside; /* dense ones beside the experts of a layer */
     size_t experts, per_token, expert_intermediate;

@@ -2,6 +2,7 @@
  *
  * Matrices to the last row. Biases, norms and scalars where a file or its family's code says so;
  * what is missed of them is below a thousandth. Towers for images or sound are not counted. */
+#include <stdio.h>
 #include <string.h>
 
 #include "hf_reading.h"
@@ -183,6 +184,31 @@ static Status count_vocabulary(const Reading *r, Architecture *a, Error *err) {
     return OK;
 }
 
+/* A tower for images: four matrices of attention and two of the MLP a layer. Its embeddings and the
+ * projection into the model are below a tenth of that. 0 where the file does not give its sizes. */
+static Status count_tower(const Reading *r, double *parameters, Error *err) {
+    static const char *const hidden_keys[] = { "hidden_size", "vt_hidden_size", NULL };
+    static const char *const width_keys[] = { "intermediate_size", "vt_intermediate_size", NULL };
+    static const char *const layer_keys[] = { "num_hidden_layers", "depth", "vt_num_hidden_layers",
+                                              NULL };
+    static const char *const more_keys[] = { "num_global_layers", NULL };
+    Fields tower;
+    size_t hidden = 0, width = 0, layers = 0, more = 0;
+    TRY(fields_nested(&tower, &r->document, "vision_config", "vision_config.", err));
+    TRY(fields_size(&tower, hidden_keys, OPTIONAL, HIDDEN_MOST, &hidden, err));
+    TRY(fields_size(&tower, width_keys, OPTIONAL, HIDDEN_MOST, &width, err));
+    TRY(fields_size(&tower, layer_keys, OPTIONAL, ARCHITECTURE_LAYERS_MOST, &layers, err));
+    TRY(fields_size(&tower, more_keys, OPTIONAL, ARCHITECTURE_LAYERS_MOST, &more, err));
+    *parameters =
+        (double)(layers + more) * (double)hidden * (4 * (double)hidden + 2 * (double)width);
+    return OK;
+}
+
+static void note_missing(const Mlp *mlp, Architecture *a) {
+    const char *key = !a->vocabulary ? "vocab_size" : mlp->width_missing ? "intermediate_size" : "";
+    snprintf(a->weights_missing, sizeof a->weights_missing, "%s", key);
+}
+
 Status hf_weights(const Reading *r, Architecture *out, Error *err) {
     Mlp mlp;
     TRY(hf_mlp(r, &mlp, out->layer_mlp, err));
@@ -191,6 +217,8 @@ Status hf_weights(const Reading *r, Architecture *out, Error *err) {
         TRY(count_layer(r, &mlp, out, layer, out->parameters.part, err));
     out->parameters.part[PART_NORMS] += (double)out->hidden * (r->code->biased ? 2 : 1);
     TRY(count_drafts(r, &mlp, out, err));
+    TRY(count_tower(r, &out->tower_parameters, err));
+    note_missing(&mlp, out);
     out->dense_intermediate = mlp.intermediate;
     out->expert_intermediate = mlp.experts ? mlp.expert_intermediate : 0;
     out->experts = mlp.experts;
