@@ -97,5 +97,6 @@ Test(audit, a_formula_wrong_of_the_mathematics_is_right_of_a_naive_engine) {
 Test(audit, eight_bits_without_scales_and_index_keys_is_too_little) {
     audit_of("DeepSeek-V3.2", NULL, NULL);
     cr_expect_float_eq(factor("fp8: one byte"), 576.0 / 788, 1e-9);
+    cr_expect_float_eq(factor("fp8: still two bytes"), 2 * 576.0 / 788, 1e-9);
     cr_expect_float_eq(factor("latent without index keys"), 1152.0 / 1284, 1e-9);
 }

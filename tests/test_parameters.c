@@ -226,6 +226,9 @@ Test(parameters, scales_and_zero_points_are_counted) {
           4 },
         { QUANTIZED("\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true"),
           "bitsandbytes 4 bits", 4.5 },
+        { QUANTIZED("\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true, "
+                    "\"bnb_4bit_use_double_quant\": true"),
+          "bitsandbytes 4 bits", 4 + 8.0 / 64 + 32.0 / 16384 },
         { QUANTIZED("\"quant_method\": \"modelopt\", \"quant_algo\": \"NVFP4\""), "nvfp4", 4.5 },
         { COMPRESSED("\"num_bits\": 4, \"type\": \"int\", \"strategy\": \"group\", "
                      "\"group_size\": 32, \"symmetric\": true"),

@@ -26,9 +26,11 @@ static void write_file(const char *text) {
     close(file);
 }
 
-/* Cases of a machine of 200 Gflop/s and 30 GB/s whose kernels reach known shares. */
-static void write_known(void) {
+/* Cases of a machine of 200 Gflop/s and 30 GB/s whose kernels reach known shares; every other case
+ * of a class takes `times` as long. */
+static void write_known(double times) {
     static char text[1 << 16];
+    size_t of_class[2] = { 0 };
     int used = snprintf(text, sizeof text,
                         "{\"machine\": {\"fma_f32_gflops\": 200, \"read_gbytes_s\": 30}, "
                         "\"cases\": [");
@@ -39,7 +41,8 @@ static void write_known(void) {
         const double values = rows * (latent ? d : 2 * d), bytes = values * type_bytes;
         const double compute = flops / (200 * (latent ? 0.75 : 0.5));
         const double unpack = values / (i % 2 ? 10 : 40);
-        const double ns = fmax(compute + unpack, bytes / (30 * 0.8));
+        const bool other = of_class[latent]++ % 2;
+        const double ns = (other ? times : 1) * fmax(compute + unpack, bytes / (30 * 0.8));
         used += snprintf(text + used, sizeof text - (size_t)used,
                          "%s{\"name\": \"decode/%d\", \"phase\": \"decode\", \"path\": \"%s\", "
                          "\"kv_dtype\": \"%s\", \"heads\": %d, \"kv_heads\": 1, \"dk\": 128, "
@@ -54,7 +57,7 @@ static void write_known(void) {
 Test(roofline, the_fit_finds_the_shares_that_times_were_made_with) {
     KernelCheck check;
     Error err;
-    write_known();
+    write_known(1);
     cr_assert_eq(roofline_check(&check, path, &err), OK, "%s", err.text);
     unlink(path);
     cr_expect_eq(check.count, 32);
@@ -65,6 +68,20 @@ Test(roofline, the_fit_finds_the_shares_that_times_were_made_with) {
     size_t held_out = 0;
     for (size_t i = 0; i < check.count; i++) held_out += !check.cases[i].fitted;
     cr_expect_eq(held_out, 15); /* of 11 and 21 in two classes */
+    roofline_check_free(&check);
+}
+
+/* Nothing is fitted to the cases that are held out: when they alone take twice as long, their error
+ * is a half, and the shares stay. */
+Test(roofline, cases_that_are_held_out_are_judged_apart) {
+    KernelCheck check;
+    Error err;
+    write_known(2);
+    cr_assert_eq(roofline_check(&check, path, &err), OK, "%s", err.text);
+    unlink(path);
+    cr_expect_lt(fabs(check.median_error_held_out - 0.5), 0.01, "%g", check.median_error_held_out);
+    cr_expect_lt(check.median_error, 0.05, "%g", check.median_error);
+    cr_expect_lt(fabs(check.shares.compute[KERNEL_DECODE_HEADS] - 0.5), 0.02);
     roofline_check_free(&check);
 }
 
