@@ -276,7 +276,11 @@ Test(gguf_config, what_is_not_understood_is_refused_by_its_key) {
     base("llama", 2);
     own("llama", "attention.sliding_window", 64);
     tensors(2);
-    refused("sliding_window: 64: the file does not say of which layers");
+    refused("llama.attention.sliding_window: 64: the file does not say of which layers");
+    base("llama", 2);
+    own("llama", "attention.head_count_kv", 3);
+    tensors(2);
+    refused("llama.attention.head_count_kv: 3 do not divide");
     base("llama", 2);
     own_list("llama", "attention.head_count_kv", (const uint32_t[]){ 1, 2 }, 2);
     tensors(2);

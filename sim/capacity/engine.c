@@ -48,6 +48,7 @@ static const RecordRow rows[] = {
     { .key = "uneven_heads", .type = RECORD_FLAG, AT(uneven_heads) },
     { .key = "dcp_limited", .type = RECORD_FLAG, AT(dcp_limited) },
     { .key = "dcp_copies_only", .type = RECORD_FLAG, AT(dcp_copies_only) },
+    { .key = "casts_f32", .type = RECORD_FLAG, AT(casts_f32) },
     { .key = "utilization", .type = RECORD_REAL, AT(utilization), .least = 0.01, .most = 1 },
     { .key = "batch_tokens", .type = RECORD_COUNT, AT(batch_tokens), .least = 1, .most = 1 << 24 },
     { .key = "runtime", .type = RECORD_BYTES, AT(runtime_bytes) },

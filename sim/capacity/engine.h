@@ -50,6 +50,7 @@ typedef struct {
     bool uneven_heads;      /* splits query heads over ranks that do not divide them */
     bool dcp_limited;       /* can split the tokens of limited layers over ranks */
     bool dcp_copies_only;   /* splits tokens only where heads would be copied */
+    bool casts_f32;         /* weights of f32 are loaded in 16 bits unless it is told otherwise */
     double utilization;     /* of device memory, by default */
     size_t batch_tokens;    /* of a step of prefill: what activations are sized by */
     uint64_t runtime_bytes; /* a device's runtime, libraries and graphs: an allowance */

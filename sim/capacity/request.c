@@ -174,6 +174,9 @@ void request_note(Request *r, const Plan *plan, const RequestText *text) {
     if (r->model.tower_parameters > 0)
         note(r, "the tower of vision_config, about %.2gB parameters, is not in weight_bytes",
              r->model.tower_parameters * 1e-9);
+    if (r->engine.casts_f32 && r->model.weight_bits[PART_ATTENTION] >= 32)
+        note(r, "weights are counted in f32 as stored; %s loads them in 16 bits by default: half",
+             r->engine.title);
     if (r->model.weights_missing[0])
         note(r, "%s is missing: weight_bytes is not that of the model", r->model.weights_missing);
     if (r->input.hardware && plan->weight_bytes <= 0)

@@ -18,8 +18,9 @@
 
 enum { ITEMS_MOST = ARCHITECTURE_LAYERS_MOST };
 
-/* NULL: values alone, or read elsewhere in this file. A '*' ends what begins so. */
-static const char *const fields[][2] = {
+/* The field of a key. NULL: values alone, or read elsewhere in this file, there as the third (for
+ * messages). A '*' ends what begins so. */
+static const char *const fields[][3] = {
     { "context_length", "max_position_embeddings" },
     { "embedding_length", "hidden_size" },
     { "vocab_size", "vocab_size" },
@@ -43,14 +44,14 @@ static const char *const fields[][2] = {
     { "expert_shared_count", "n_shared_experts" },
     { "full_attention_interval", "full_attention_interval" },
     { "shortconv.l_cache", "conv_L_cache" },
-    { "block_count", NULL },
-    { "attention.head_count", NULL },
-    { "attention.head_count_kv", NULL },
-    { "attention.key_length", NULL },
-    { "attention.value_length", NULL },
-    { "attention.key_length_mla", NULL },
+    { "block_count", NULL, "num_hidden_layers" },
+    { "attention.head_count", NULL, "num_attention_heads" },
+    { "attention.head_count_kv", NULL, "num_key_value_heads" },
+    { "attention.key_length", NULL, "head_dim" },
+    { "attention.value_length", NULL, "v_head_dim" },
+    { "attention.key_length_mla", NULL, "qk_nope_head_dim" },
     { "attention.value_length_mla", NULL },
-    { "attention.sliding_window_pattern", NULL },
+    { "attention.sliding_window_pattern", NULL, "sliding_window_pattern" },
     { "ssm.*", NULL },
     { "rope.*", NULL },
     { "expert_*", NULL },
@@ -382,6 +383,33 @@ static Status translate(Translation *t, Error *err) {
     return OK;
 }
 
+/* ---- messages ---- */
+
+/* The key that a field was said by. */
+static const char *key_of(const char *field, size_t length) {
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        for (size_t c = 1; c < 3; c++) {
+            const char *name = fields[i][c];
+            if (name && strlen(name) == length && strncmp(name, field, length) == 0)
+                return fields[i][0];
+        }
+    return NULL;
+}
+
+/* Names the key of this file in the place of the field that it was said as. */
+static void rename_field(const Translation *t, Error *err) {
+    char text[sizeof err->text];
+    const size_t path = strlen(t->file) + 2; /* "path: " */
+    snprintf(text, sizeof text, "%s", err->text);
+    if (strlen(text) <= path || strncmp(text, t->file, path - 2) != 0) return;
+    const char *field = text + path, *end = strstr(field, ": ");
+    const char *key = end ? key_of(field, (size_t)(end - field)) : NULL;
+    if (!key) return;
+    char *others = strstr(text, "; also read: "); /* spellings that a .gguf file cannot have */
+    if (others) *others = '\0';
+    fail_at(err, t->file, 0, 0, "%s.%s: %s", t->type, key, end + 2);
+}
+
 /* ---- files ---- */
 
 Status gguf_architecture_parse(Architecture *out, const Gguf *gguf, const char *path,
@@ -396,7 +424,10 @@ Status gguf_architecture_parse(Architecture *out, const Gguf *gguf, const char *
     if (fclose(stream) != 0 && status == OK)
         status = fail(err, ERR_MACHINE, "no memory for the metadata of %.400s", path);
     if (status == OK) status = json_parse(&json, path, text, length, err);
-    if (status == OK) status = hf_architecture_parse(out, json, path, name, err);
+    if (status == OK) {
+        status = hf_architecture_parse(out, json, path, name, err);
+        if (status == ERR_INPUT) rename_field(&t, err);
+    }
     json_free(json);
     free(text);
     return status;
