@@ -137,9 +137,10 @@ static Status list_folder(Checkpoint *c, DIR *folder, size_t *found, Error *err)
     TRY(BUFFER(&c->shard_name, room, "names of shards", err));
     for (struct dirent *entry; *found < room && (entry = readdir(folder)) != NULL;) {
         if (!ends_with(entry->d_name, ".safetensors")) continue;
-        if (strlen(entry->d_name) >= STEM_ROOM)
+        const size_t length = strlen(entry->d_name);
+        if (length >= STEM_ROOM)
             return fail_at(err, c->path, 0, 0, "%.80s...: the name is too long", entry->d_name);
-        snprintf(c->shard_name[(*found)++], STEM_ROOM, "%s", entry->d_name);
+        memcpy(c->shard_name[(*found)++], entry->d_name, length + 1);
     }
     qsort(c->shard_name, *found, sizeof *c->shard_name, by_text);
     return OK;
