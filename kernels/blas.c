@@ -28,6 +28,10 @@ void blas_set_threads(int threads) {
     openblas_set_num_threads(threads);
 }
 
+int blas_threads(void) {
+    return openblas_get_num_threads();
+}
+
 /* OpenBLAS maps a buffer of this size for each of its threads, about. */
 #define WORKSPACE_BYTES ((size_t)144 << 20)
 

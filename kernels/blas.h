@@ -1,14 +1,16 @@
 /* blas.h -- the large products, by OpenBLAS; the one file that includes cblas.h and lapacke.h.
  *
  * Each size is below 2^31. Matrices are row-major; weights lie as in checkpoints, [out, in]. BLAS
- * threads and ours never multiply: call none of these from inside a parallel region. */
+ * threads and ours never multiply: inside a parallel region call products alone, and only after
+ * blas_set_threads(1). */
 #ifndef KVLAB_BLAS_H
 #define KVLAB_BLAS_H
 
 #include <stddef.h>
 
-/* Threads that the products use from now on. */
+/* Threads that the products use from now on, and those that they use. */
 void blas_set_threads(int threads);
+int blas_threads(void);
 
 /* The same, and has OpenBLAS take its workspace now: where memory is refused it would wait for ever
  * within a product. 0, or -1 when there is not enough; call none of the others then. */

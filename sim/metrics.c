@@ -1,11 +1,12 @@
 /* metrics.c -- the error metrics; see metrics.h.
  *
  * Logits and probabilities are looked at one (head, query) row at a time: no [S, S] matrix is held.
- * Queries of a head run in parallel, each with sums of its own, added up in their order, so the
- * result does not depend on the number of threads. */
+ * Heads run in parallel, each with sums of its own, added up in their order, so the result does not
+ * depend on the number of threads. */
 #include "metrics.h"
 
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 #include "blas.h"
@@ -154,9 +155,8 @@ enum { QUERY_BLOCK = 64 };
 
 /* Room for one head. */
 typedef struct {
-    double *exact, *approx;   /* [QUERY_BLOCK, tokens] logits */
-    double *queries, *keys;   /* [QUERY_BLOCK, d], [tokens, d]: the approximation's, widened */
-    RowSums row[QUERY_BLOCK]; /* added up in their order, whoever computes them */
+    double *exact, *approx; /* [QUERY_BLOCK, tokens] logits */
+    double *queries, *keys; /* [QUERY_BLOCK, d], [tokens, d]: the approximation's, widened */
 } LogitRoom;
 
 static Status logit_room_new(LogitRoom *r, const Reference *e, const Approximation *a, Error *err) {
@@ -176,7 +176,6 @@ static void logit_room_free(LogitRoom *r) {
 
 /* Rows of n floats, ld apart, as doubles. */
 static void widen(size_t rows, size_t n, const float *x, size_t ld, double *out) {
-#pragma omp parallel for schedule(static)
     for (size_t r = 0; r < rows; r++)
         for (size_t i = 0; i < n; i++) out[r * n + i] = x[r * ld + i];
 }
@@ -194,33 +193,48 @@ static void block_logits(const Reference *e, const Approximation *a, size_t h, s
 }
 
 /* All queries of one head. */
-static void add_head(ErrorSums *sums, const Reference *e, const Approximation *a, size_t h,
+static void add_head(RowSums *sums, const Reference *e, const Approximation *a, size_t h,
                      LogitRoom *r) {
     const size_t first = e->tokens - e->queries;
     widen(e->tokens, a->key_dim, a->k_rot + h * a->key_dim, e->heads * a->key_dim, r->keys);
     for (size_t from = 0; from < e->queries; from += QUERY_BLOCK) {
         const size_t to = from + QUERY_BLOCK < e->queries ? from + QUERY_BLOCK : e->queries;
         block_logits(e, a, h, from, to, r);
-#pragma omp parallel for schedule(dynamic)
-        for (size_t i = from; i < to; i++) {
-            r->row[i - from] = (RowSums){ .kl = 0 };
-            add_row(&r->row[i - from], first + i + 1, r->exact + (i - from) * e->tokens,
+        for (size_t i = from; i < to; i++)
+            add_row(sums, first + i + 1, r->exact + (i - from) * e->tokens,
                     r->approx + (i - from) * e->tokens, kept_row(e, a, h, i));
-        }
-        for (size_t i = 0; i < to - from; i++) {
-            sums->logits.difference += r->row[i].logit_difference;
-            sums->logits.size += r->row[i].logit_size;
-            sums->kl += r->row[i].kl;
-            sums->tv += r->row[i].tv;
-        }
     }
 }
 
+/* Heads side by side, each with sums of its own and products on one thread: small products that
+ * many threads shared would wait for each other. */
+static void add_heads(RowSums *sums, const Reference *e, const Approximation *a, size_t count,
+                      LogitRoom *rooms) {
+    const int threads = blas_threads();
+    blas_set_threads(1);
+#pragma omp parallel for schedule(dynamic) num_threads((int)count)
+    for (size_t h = 0; h < e->heads; h++) add_head(&sums[h], e, a, h, &rooms[omp_get_thread_num()]);
+    blas_set_threads(threads);
+}
+
 static Status add_logits(ErrorSums *sums, const Reference *e, const Approximation *a, Error *err) {
-    LogitRoom room;
-    const Status status = logit_room_new(&room, e, a, err);
-    for (size_t h = 0; status == OK && h < e->heads; h++) add_head(sums, e, a, h, &room);
-    logit_room_free(&room);
+    const size_t threads = (size_t)omp_get_max_threads();
+    LogitRoom *rooms = NULL;
+    RowSums *heads = NULL;
+    Status status = BUFFER(&rooms, threads, "room for logits", err);
+    if (status == OK) status = BUFFER(&heads, e->heads, "sums of heads", err);
+    for (size_t i = 0; status == OK && i < threads; i++)
+        status = logit_room_new(&rooms[i], e, a, err);
+    if (status == OK) add_heads(heads, e, a, threads, rooms);
+    for (size_t h = 0; status == OK && h < e->heads; h++) {
+        sums->logits.difference += heads[h].logit_difference;
+        sums->logits.size += heads[h].logit_size;
+        sums->kl += heads[h].kl;
+        sums->tv += heads[h].tv;
+    }
+    for (size_t i = 0; rooms && i < threads; i++) logit_room_free(&rooms[i]);
+    buffer_free(rooms);
+    buffer_free(heads);
     if (status != OK) return status;
     sums->attended += (double)(e->heads * e->queries);
     sums->logits.given = true;
