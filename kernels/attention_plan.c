@@ -11,9 +11,11 @@
 
 enum {
     FLOATS_OF_LINE = 16,
-    TILE_ROWS_MIN = 8,       /* from so many rows on coded ones are decoded once for all of them */
-    CHUNK_STEP = 32,         /* chunks are alike to so many tokens */
-    CHUNK_TOKENS_MIN = 1024, /* shorter chunks would be dearer to merge than to compute */
+    TILE_ROWS_MIN = 8,      /* from so many rows on coded ones are decoded once for all of them */
+    CHUNK_STEP = 32,        /* chunks are alike to so many tokens */
+    CHUNK_TOKENS = 1024,    /* shorter chunks cost a few percent of their work to merge, ... */
+    CHUNK_TOKENS_MIN = 256, /* ... which pays where there would be fewer items than ITEMS_LEAST */
+    ITEMS_LEAST = 4,
     ITEMS_WANTED = 64
 };
 
@@ -107,7 +109,8 @@ Plan attention_plan(const Attention *a) {
     plan.chunk = SIZE_MAX;
     size_t total = 0;
     for (Block b = block_begin(a, &plan); b.rows; block_next(a, &plan, &b)) total += b.visible;
-    plan.chunk = larger(CHUNK_TOKENS_MIN, ceil_div(total, ITEMS_WANTED));
+    const size_t few = larger(CHUNK_TOKENS_MIN, ceil_div(total, ITEMS_LEAST));
+    plan.chunk = larger(smaller(CHUNK_TOKENS, few), ceil_div(total, ITEMS_WANTED));
     place_workspace(a, &plan);
     return plan;
 }

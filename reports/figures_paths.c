@@ -107,7 +107,7 @@ Status figure_paths(const View *view, const char *folder, Figure *figure, Error 
              look->label);
     snprintf(
         figure->subtitle, sizeof figure->subtitle,
-        "measured: medians, bars are quartiles; %zu new token%s, %zu sequence%s, %s rows%s; %s",
+        "measured: medians, quartiles; %zu new token%s, %zu sequence%s, %s rows%s; %s",
         slice.query_tokens, slice.query_tokens == 1 ? "" : "s", slice.sequences,
         slice.sequences == 1 ? "" : "s", slice.kv_dtype, view_temperature(view, &slice),
         p->point.layer);
