@@ -105,12 +105,11 @@ Status figure_paths(const View *view, const char *folder, Figure *figure, Error 
     snprintf(figure->name, sizeof figure->name, "paths");
     snprintf(figure->title, sizeof figure->title, "Three paths through %s against context",
              look->label);
-    snprintf(
-        figure->subtitle, sizeof figure->subtitle,
-        "measured: medians, quartiles; %zu new token%s, %zu sequence%s, %s rows%s; %s",
-        slice.query_tokens, slice.query_tokens == 1 ? "" : "s", slice.sequences,
-        slice.sequences == 1 ? "" : "s", slice.kv_dtype, view_temperature(view, &slice),
-        p->point.layer);
+    snprintf(figure->subtitle, sizeof figure->subtitle,
+             "measured: medians, quartiles; %zu new token%s, %zu sequence%s, %s rows%s; %s",
+             slice.query_tokens, slice.query_tokens == 1 ? "" : "s", slice.sequences,
+             slice.sequences == 1 ? "" : "s", slice.kv_dtype, view_temperature(view, &slice),
+             p->point.layer);
     snprintf(figure->caption, sizeof figure->caption,
              "The same attention by three ways: absorbed works on the latent itself, expanded "
              "rebuilds keys and values from the latent at each call, materialised caches keys and "
