@@ -109,9 +109,9 @@ static void say(Sleepers *s, const Said *said, Message *message) {
         return;
     }
     s->ran[said->index]++;
-        char name[32];
+    cr_assert_eq(study_plan(s->study, PHASE_BYTES, said->index, &task, &err), OK, "%s", err.text);
     for (int i = 0; i < 6; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "metric_%d", i);
         metric_add(&metrics, name, "1", (double)(said->index + (size_t)i), KIND_EXACT);
     }
