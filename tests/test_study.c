@@ -83,7 +83,7 @@ Test(study, draws_pool_what_runs_of_their_seeds_give_and_tell_the_least_and_the_
     double difference = 0, size = 0, least = INFINITY, most = 0;
     char text[600];
     for (int seed = 1; seed <= 3; seed++) {
-        char name[8];
+        char name[32];
         snprintf(text, sizeof text, "%sseed: %d\n", small_errors, seed);
         snprintf(name, sizeof name, "s%d", seed);
         StoredRun one = run_and_read(text, name);
