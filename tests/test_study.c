@@ -1,5 +1,6 @@
 /* The pipeline from a study's text to stored points. */
 #include <criterion/criterion.h>
+#include <float.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -68,7 +69,8 @@ Test(study, the_same_seed_gives_the_same_errors_at_any_number_of_threads) {
         for (size_t m = 0; m < a.points[i].metric_count; m++) {
             const double x = a.points[i].metrics[m].value;
             cr_assert_eq(x, b.points[i].metrics[m].value, "equal threads, equal bits");
-            cr_assert_leq(fabs(x - c.points[i].metrics[m].value), 1e-5 * fabs(x) + 1e-7);
+            /* sums in another order move an output of up to 4 by its last bit */
+            cr_assert_leq(fabs(x - c.points[i].metrics[m].value), 1e-5 * fabs(x) + 2 * FLT_EPSILON);
         }
     const double x = value(find(&a, "error", "gqa-8", "materialised"), "y_rel");
     const double y = value(find(&d, "error", "gqa-8", "materialised"), "y_rel");
