@@ -155,8 +155,10 @@ static int read_cores(void) {
 static void read_system(char *text, size_t size) {
     struct utsname name;
     snprintf(text, size, "unknown");
-    if (uname(&name) == 0)
-        snprintf(text, size, "%.20s %.48s %.20s", name.sysname, name.release, name.machine);
+    if (uname(&name) != 0) return;
+    name.release[strspn(name.release, "0123456789.")] =
+        '\0'; // what follows is the builder's own name
+    snprintf(text, size, "%.20s %.48s %.20s", name.sysname, name.release, name.machine);
 }
 
 Machine machine_read_under(const char *root) {
