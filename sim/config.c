@@ -286,6 +286,34 @@ void config_key(const ConfigFile *file, size_t index, const char **key, const ch
     *source = strncmp(place, "--set ", 6) == 0 ? "--set" : place;
 }
 
+/* Which value of the list of a row a point has. */
+static size_t picked(const ConfigFile *file, Phase phase, size_t index, size_t row) {
+    for (size_t i = config_field_count; i-- > row;) {
+        if (!spans(&config_fields[i], phase)) continue;
+        const size_t count = file->settings.settings[i].count;
+        if (i == row) return index % count;
+        index /= count;
+    }
+    return 0;
+}
+
+void config_value_place(const ConfigFile *file, Phase phase, size_t index, const char *key,
+                        char *place, size_t room) {
+    enum { NUMBERS = 2 };
+    const size_t row = (size_t)(field_find(key) - config_fields);
+    const Setting *setting = &file->settings.settings[row];
+    const Value *value = &setting->values[picked(file, phase, index, row)];
+    const char *ignored, *source;
+    config_key(file, row, &ignored, &ignored, &source);
+    size_t name = strlen(source);
+    for (size_t colons = 0; value->line && name > 0 && colons < NUMBERS;)
+        colons += source[--name] == ':';
+    if (value->line)
+        snprintf(place, room, "%.*s:%lu:%lu", (int)name, source, value->line, value->column);
+    else
+        snprintf(place, room, "%s", source);
+}
+
 const char *config_text(const ConfigFile *file) {
     return file->text;
 }

@@ -122,6 +122,11 @@ size_t config_keys(const ConfigFile *file);
 void config_key(const ConfigFile *file, size_t index, const char **key, const char **value,
                 const char **source);
 
+/* Where the value that a key has at point `index` of a phase was written, as config_key says it; of
+ * a list's value its own line and column. */
+void config_value_place(const ConfigFile *file, Phase phase, size_t index, const char *key,
+                        char *place, size_t room);
+
 /* The resolved study as text, `key: value` a line: what a resumed run must equal. Borrowed. */
 const char *config_text(const ConfigFile *file);
 

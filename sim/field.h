@@ -13,6 +13,7 @@ typedef struct {
     uint64_t count;        /* counts, bytes, the index of a choice */
     double real;
     KvType rows;
+    unsigned long line, column; /* of the file that wrote it; 0: none did */
 } Value;
 
 /* The row of a key, or NULL. */

@@ -41,7 +41,9 @@ static Status parse_value(const Field *field, const Source *source, const TreeNo
     if (node->kind != TREE_SCALAR)
         return fail(err, ERR_INPUT, "%s: %s: a %s where a value is expected", place, field->key,
                     node->kind == TREE_MAPPING ? "mapping" : "list");
-    return field_parse(field, node->text, place, out, err);
+    TRY(field_parse(field, node->text, place, out, err));
+    if (!source->assignment) out->line = node->line, out->column = node->column;
+    return OK;
 }
 
 static Status parse_values(const Field *field, const Source *source, const TreeNode *node,

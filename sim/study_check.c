@@ -9,16 +9,18 @@
 #include "published.h"
 #include "study_run.h"
 
-Status study_blame(const ConfigFile *config, const char *blamed, Status status, Error *err) {
-    for (size_t i = 0; i < config_keys(config); i++) {
-        const char *key, *value, *source;
-        config_key(config, i, &key, &value, &source);
-        if (strcmp(key, blamed) != 0) continue;
-        const Error why = *err;
-        if (strcmp(source, "default") == 0) return fail(err, status, "%s: %s", key, why.text);
-        return fail(err, status, "%s: %s: %s", source, key, why.text);
-    }
-    return status;
+Status study_blame_point(const ConfigFile *config, Phase phase, size_t index, const char *key,
+                         Status status, Error *err) {
+    enum { ROOM = 512 };
+    char place[ROOM];
+    const Error why = *err;
+    config_value_place(config, phase, index, key, place, sizeof place);
+    if (strcmp(place, "default") == 0) return fail(err, status, "%s: %s", key, why.text);
+    return fail(err, status, "%s: %s: %s", place, key, why.text);
+}
+
+Status study_blame(const ConfigFile *config, const char *key, Status status, Error *err) {
+    return study_blame_point(config, PHASE_BYTES, 0, key, status, err);
 }
 
 /* A contender of a point, what its method asks of the rows, and into *fits whether its cache holds
@@ -46,7 +48,8 @@ static Status check_contenders(const ConfigFile *config, const Model *model, Err
             Task task = { .index = i };
             config_point(config, phases[p], i, &task.config);
             const Status status = check_contender(model, phases[p], &task, &fits, &why, err);
-            if (status != OK) return study_blame(config, "contenders", status, err);
+            if (status != OK)
+                return study_blame_point(config, phases[p], i, "contenders", status, err);
         }
         if (fits) continue;
         *err = why;
@@ -101,12 +104,15 @@ static Status check_errors(const ConfigFile *config, const Model *model, Error *
         const Study study = { .config = config, .model = *model };
         config_point(config, PHASE_ERROR, i, &point);
         Status status = study_error_recipe(model, &point, true, &recipe, err);
-        if (status != OK) return study_blame(config, "error.contenders", status, err);
+        if (status != OK)
+            return study_blame_point(config, PHASE_ERROR, i, "error.contenders", status, err);
         status = study_error_recipe(model, &point, false, &recipe, err);
-        if (status != OK) return study_blame(config, "error.shrink", status, err);
+        if (status != OK)
+            return study_blame_point(config, PHASE_ERROR, i, "error.shrink", status, err);
         task.config = point;
         status = study_error_plan(&study, &task, err);
-        if (status != OK) return study_blame(config, "error.contenders", status, err);
+        if (status != OK)
+            return study_blame_point(config, PHASE_ERROR, i, "error.contenders", status, err);
         if (study_type_fits(&task, PHASE_ERROR, &why) == OK) fits = true;
     }
     if (fits) return OK;

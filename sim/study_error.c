@@ -111,6 +111,7 @@ Status study_error_plan(const Study *study, Task *t, Error *err) {
     t->coded = strchr(c->error.contender, '*') != NULL;
     t->path = study_path(&t->model, PATH_ABSORBED);
     TRY(study_fits(t, c->cache.block_tokens, err));
+    TRY(convert_tokens(&recipe, &teacher, c->error.calibration_tokens, err));
     name_point(&true_size.model, t);
     t->tokens = c->error.tokens;
     t->memory_bytes = held_bytes(&teacher, t);

@@ -170,6 +170,10 @@ void study_describe(const Point *point, const MetricList *metrics, char *text, s
 /* Puts the place of a key and its name before what is wrong with its value; returns status. */
 Status study_blame(const ConfigFile *config, const char *key, Status status, Error *err);
 
+/* The same for the value that the key has at point `index` of a phase: of a list, that item. */
+Status study_blame_point(const ConfigFile *config, Phase phase, size_t index, const char *key,
+                         Status status, Error *err);
+
 /* ---- timing ---- */
 
 /* How a phase makes a point ready and calls it. */

@@ -51,7 +51,7 @@ Test(check, a_wrong_study_gives_one_line_and_exit_code_2) {
     } cases[] = {
         { "model: Llama-2-7b-hf\nsede: 3\n", "s.yaml:2:1: sede: no such key; did you mean seed?" },
         { "model: Llama-2-7b-hf\ncontenders: [mha, gqa-7]\n",
-          "s.yaml:2:13: contenders: gqa-7: 7 does not divide the 32 query heads; did you mean "
+          "s.yaml:2:19: contenders: gqa-7: 7 does not divide the 32 query heads; did you mean "
           "gqa-8?" },
         { "model: Llama-2-7b-hf\nphases: error\nerror: {contenders: gqa-5}\n",
           "s.yaml:3:21: error.contenders: gqa-5: 5 does not divide the 32 query heads; did you "

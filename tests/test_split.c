@@ -1,4 +1,6 @@
 /* Errors of conversions of real tensors are those of tokens that nothing was fitted to. */
+#include <unistd.h>
+
 #include "conversions.h"
 #include "hf_config.h"
 #include "safetensors.h"
@@ -97,14 +99,35 @@ Test(split, the_tokens_that_a_basis_was_fitted_to_are_not_scored) {
                        apart);
 }
 
-Test(split, a_rank_above_the_calibration_tokens_is_a_failed_point_that_says_so) {
-    char text[1024];
+Test(split, a_rank_above_the_calibration_tokens_is_refused_before_anything_runs) {
+    char text[1024], path[128];
     StudySummary summary;
     Error err;
     study_text(text, sizeof text, HALF + 1, "all", NULL);
-    run(text, "few", (StudyOptions){ 0 }, &summary, &err);
-    StoredRun stored = read_run("few");
-    cr_assert_eq(stored.point_count, 1);
+    cr_expect_eq(run(text, "few", (StudyOptions){ 0 }, &summary, &err), ERR_INPUT);
+    cr_expect(strstr(err.text, "study.yaml:4:69: error.contenders: lowrank-joint-25: a rank of 25 "
+                               "needs at least as many calibration tokens, not 24"),
+              "%s", err.text);
+    snprintf(path, sizeof path, "%s/few", folder);
+    cr_expect_neq(access(path, F_OK), 0, "nothing is written");
+}
+
+/* How many tokens a file holds is seen when it is read. */
+Test(split, a_point_that_fails_is_stored_and_the_rest_goes_on) {
+    char text[1024];
+    StudySummary summary;
+    Error err;
+    snprintf(text, sizeof text,
+             "model: %s\nphases: [error]\ntensors: { weights: %s/model.safetensors,"
+             " hidden_states: %s/all.safetensors, calibration: %s/first.safetensors }\n"
+             "error: { tokens: %d, calibration_tokens: %d, type: f32,"
+             " contenders: [lowrank-joint-%d, model] }\n",
+             folder, folder, folder, folder, HALF, ALL, HALF + 1);
+    cr_assert_eq(run(text, "fails", (StudyOptions){ 0 }, &summary, &err), OK, "%s", err.text);
+    cr_expect_eq(summary.failed, 1);
+    cr_expect_eq(summary.done, 1);
+    StoredRun stored = read_run("fails");
+    cr_assert_eq(stored.point_count, 2);
     cr_expect(strstr(stored.points[0].point.message, "at least as many calibration tokens, not 24"),
               "%s", stored.points[0].point.message);
     store_run_free(&stored);

@@ -181,17 +181,6 @@ Test(study, a_cache_that_cannot_be_held_is_refused_or_left_out) {
     store_run_free(&stored);
 }
 
-Test(study, a_point_that_fails_is_stored_and_the_rest_goes_on) {
-    static const char text[] =
-        "model: Llama-3.2-1B\nphases: [error]\nerror: { shrink: 8, tokens: 32,"
-        " calibration_tokens: 40, contenders: [mla-512+64, mha] }\n";
-    StudySummary summary;
-    Error err;
-    cr_assert_eq(run(text, "fails", (StudyOptions){ 0 }, &summary, &err), OK, "%s", err.text);
-    cr_assert_eq(summary.failed, 1);
-    cr_assert_eq(summary.done, 1);
-}
-
 static void kill_after_two(void *context, const Progress *progress, const char *line,
                            bool important) {
     (void)context;

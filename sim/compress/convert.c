@@ -7,9 +7,7 @@
 #include "blas.h"
 #include "buffer.h"
 
-/* Is there text enough for the rank? A subspace of more directions than tokens is not determined.
- */
-static Status check_tokens(const Recipe *recipe, const ConvertSource *source, Error *err) {
+Status convert_tokens(const Recipe *recipe, const Model *layer, size_t tokens, Error *err) {
     size_t rank = recipe->model.kv_lora_rank;
     switch (recipe->kind) {
     case RECIPE_COPY:
@@ -20,8 +18,7 @@ static Status check_tokens(const Recipe *recipe, const ConvertSource *source, Er
         rank = 1;
         break;
     case RECIPE_GROUP:
-        rank = source->layer->key_dim > source->layer->value_dim ? source->layer->key_dim
-                                                                 : source->layer->value_dim;
+        rank = layer->key_dim > layer->value_dim ? layer->key_dim : layer->value_dim;
         break;
     case RECIPE_MLA:
     case RECIPE_JOINT:
@@ -31,7 +28,6 @@ static Status check_tokens(const Recipe *recipe, const ConvertSource *source, Er
     default:
         rank = recipe->key_rank > recipe->value_rank ? recipe->key_rank : recipe->value_rank;
     }
-    const size_t tokens = source->statistics ? source->statistics->tokens : 0;
     if (rank > tokens)
         return fail(err, ERR_INPUT,
                     "%s: a rank of %zu needs at least as many calibration tokens, not %zu",
@@ -74,7 +70,8 @@ static Status dispatch(Conversion *out, const ConvertSource *source, Error *err)
 
 Status convert_layer(Conversion *out, const Recipe *recipe, const ConvertSource *source,
                      Error *err) {
-    TRY(check_tokens(recipe, source, err));
+    const size_t tokens = source->statistics ? source->statistics->tokens : 0;
+    TRY(convert_tokens(recipe, source->layer, tokens, err));
     Spectra own = { .asked = 0 };
     ConvertSource from = *source;
     if (!from.spectra) from.spectra = &own;

@@ -37,6 +37,10 @@ typedef struct {
     double *value_turns;  /* aligned: [G, V, V] likewise, v R */
 } Conversion;
 
+/* Are `tokens` of calibration text enough for the ranks of a recipe that converts `layer`? A
+ * subspace of more directions than tokens is not determined. Errors: ERR_INPUT. */
+Status convert_tokens(const Recipe *recipe, const Model *layer, size_t tokens, Error *err);
+
 /* Converts. Errors: ERR_INPUT when there are fewer calibration tokens than a rank needs;
  * ERR_MACHINE. Release with convert_free. */
 Status convert_layer(Conversion *out, const Recipe *recipe, const ConvertSource *source,
