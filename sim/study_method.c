@@ -57,22 +57,28 @@ CacheParams study_cache(const Task *task, KvType type, size_t block_tokens) {
                           .codec = task->coded ? &task->method.codec : NULL };
 }
 
-/* Plain rows, whose keys and values may be of different types. */
+/* Rows of the study's type, whose keys and values may differ in it: all of them, or what an
+ * eviction keeps (the oracle all, of which a step reads the kept ones). */
 static MethodBytes plain_bytes(const Task *task, KvType type, size_t tokens, size_t block_tokens) {
+    const Eviction *eviction = &task->method.eviction;
+    const CacheShape shape = model_cache_shape(&task->model, task->path);
     const size_t row = model_cache_bytes_per_token_layer(&task->model, task->path, type);
-    const size_t blocks = (tokens + block_tokens - 1) / block_tokens;
-    MethodBytes b = { .code_bytes = tokens * row, .kept_tokens = tokens };
-    b.waste_bytes = (blocks * block_tokens - tokens) * row;
+    MethodBytes b = { .kept_tokens = eviction_kept(eviction, tokens) };
+    const size_t held = eviction->kind == EVICT_ORACLE ? tokens : b.kept_tokens;
+    const size_t blocks = (held + block_tokens - 1) / block_tokens;
+    b.code_bytes = held * row;
+    b.read_bytes = b.kept_tokens * row;
+    b.index_bytes = eviction_index_bytes(eviction, shape.kv_heads, held);
+    b.waste_bytes = (blocks * block_tokens - held) * row;
     b.table_bytes = blocks * sizeof(uint32_t);
-    b.stored_bytes = b.read_bytes = b.code_bytes;
+    b.stored_bytes = b.code_bytes + b.index_bytes;
     b.held_bytes = b.stored_bytes + b.waste_bytes + b.table_bytes;
     return b;
 }
 
 MethodBytes study_method_bytes(const Task *task, KvType type, size_t tokens, size_t block_tokens) {
     const CacheShape shape = model_cache_shape(&task->model, task->path);
-    if (!task->coded && task->method.eviction.kind == EVICT_NONE)
-        return plain_bytes(task, type, tokens, block_tokens);
+    if (!task->coded) return plain_bytes(task, type, tokens, block_tokens);
     return method_bytes(&task->method, &shape, tokens, block_tokens);
 }
 

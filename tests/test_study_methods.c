@@ -123,3 +123,32 @@ Test(study_methods, the_studies_that_ship_are_right) {
         config_free(config);
     }
 }
+
+/* Against the count of the held cache: a point whose bytes differ fails. */
+Test(study_methods, evictions_keep_rows_of_the_type_of_the_study) {
+    static const char text[] =
+        "model: Llama-3.2-1B\nphases: [bytes, error]\ncontenders: [mha, 'mha@streaming-1/4',"
+        " 'mha@h2o-1/4', 'mha@snapkv-1/4', 'mha@oracle-1/4', 'mla-448+64@streaming-1/4']\n"
+        "bytes: { tokens: 100 }\ncache: { type: [f32, bf16, int8, fp8] }\n"
+        "error: { shrink: 2, tokens: 100, queries: 8, calibration_tokens: 256, type: [f32, int8],"
+        " contenders: [mha, 'mha@streaming-1/4', 'mha@h2o-1/4', 'mha@snapkv-1/4',"
+        " 'mha@oracle-1/4'] }\n";
+    StudySummary summary;
+    Error err;
+    cr_assert_eq(run(text, "types", (StudyOptions){ 0 }, &summary, &err), OK, "%s", err.text);
+    cr_expect_eq(summary.failed, 0);
+    cr_expect_eq(summary.done, 34);
+    StoredRun stored = read_run("types");
+    for (size_t i = 0; i < stored.point_count; i++) {
+        const StoredPoint *p = &stored.points[i];
+        cr_expect(p->point.message[0] == '\0', "%s: %s", p->point.key, p->point.message);
+        if (strcmp(p->point.phase, "bytes") || strcmp(p->point.contender, "mha@snapkv-1/4"))
+            continue;
+        const char *type = p->point.kv_dtype;
+        const size_t row = strcmp(type, "f32") == 0 ? 256 : strcmp(type, "bf16") == 0 ? 128 : 0;
+        if (row) /* 32 heads keep 25 tokens, a key, a value and a position each */
+            cr_expect_eq(value(p, "cache_bytes_per_token_layer"),
+                         32.0 * 25 * (2 * (double)row + 4) / 100);
+    }
+    store_run_free(&stored);
+}

@@ -123,8 +123,7 @@ static void find_parts(const Method *m, const CacheShape *s, size_t tokens, Part
     parts[1].width = parts[1].values;
 }
 
-/* Positions of kept tokens, and what an eviction must remember of each to go on. */
-static size_t index_bytes(const Eviction *e, size_t heads, size_t kept) {
+size_t eviction_index_bytes(const Eviction *e, size_t heads, size_t kept) {
     switch (e->kind) {
     case EVICT_H2O:
         return heads * kept * (POSITION_BYTES + SCORE_BYTES);
@@ -154,7 +153,7 @@ MethodBytes method_bytes(const Method *method, const CacheShape *shape, size_t t
             p->heads * (c->residual - p->window + c->sinks - sinks) * p->width * HALF_BYTES;
         if (p->values) stream = larger(stream, p->coded);
     }
-    b.index_bytes = index_bytes(&method->eviction, shape->kv_heads, held);
+    b.index_bytes = eviction_index_bytes(&method->eviction, shape->kv_heads, held);
     const size_t blocks = ceil_div(stream, block_tokens);
     b.waste_bytes += blocks * block_bytes(method, parts, latent, block_tokens);
     for (int i = 0; i < 2; i++) b.waste_bytes -= part_rows(c, &parts[i], latent, parts[i].coded);

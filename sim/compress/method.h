@@ -128,6 +128,9 @@ size_t eviction_kept(const Eviction *eviction, size_t visible);
 /* "streaming", "h2o", "snapkv", "oracle"; "" for none. */
 const char *eviction_name(EvictionKind kind);
 
+/* Positions of kept tokens, and what an eviction must remember of each to go on. */
+size_t eviction_index_bytes(const Eviction *eviction, size_t heads, size_t kept);
+
 /* ---- the two parts, behind method_parse: text is what follows '*' and '@', `specification` what
  * messages name ---- */
 Status codec_parse(Codec *out, const char *text, const char *specification, Error *err);
