@@ -1,5 +1,6 @@
 /* study_worker.c -- a worker process: runs the points that it is told to and says what came out. */
 #include <errno.h>
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -81,6 +82,7 @@ static Status run_tasks(Work *work, Phase phase, size_t count, Task *tasks, Task
     const StudyPhase *row = &study_phases[phase];
     Study *study = &work->study;
     study->threads = row->timed ? study->alone_threads : study->shared_threads;
+    omp_set_num_threads(study->threads); /* of every loop that is not told */
     if (blas_prepare(study->threads) != 0)
         return fail(err, ERR_MACHINE, "out of memory: workspace of the products");
     for (size_t i = 0; i < count; i++) {
