@@ -1,6 +1,7 @@
 /* attention.c -- the driver of attention: layout of blocks, the call, the merge of partial results.
  *
- * attention_plan.c cuts the work into items, attention_tiles.c and attention_rows.c compute one.
+ * attention_plan.c cuts the work into items, attention_tiles.c and attention_rows.c compute one,
+ * attention_long.c keeps the sums of a long one.
  * Each item is computed by one thread in one order, and partial results of the chunks are merged in
  * order: any number of threads gives the same bits. */
 #include "attention.h"
@@ -11,9 +12,7 @@
 
 #include "attention_parts.h"
 
-static const RowFormat floats = { .type = ROW_F32 }; /* rows of a part */
-
-enum { CHUNKS_AT_ONCE = 16 }; /* parts of a row that are added in one go */
+enum { LINE_FLOATS = 16 }; /* of a row that are merged at once; the padded width is a multiple */
 
 KvLayout kv_layout(KvType type, size_t kv_heads, size_t dk, size_t dv, bool v_in_k,
                    size_t block_tokens) {
@@ -43,31 +42,39 @@ static Part chunk_part(const Item *item, size_t c, float *parts) {
     return part_at(item->plan, b->rows, parts + b->part + c * part_floats(item->plan, b->rows));
 }
 
+/* Elements e .. e + LINE_FLOATS of row r of a block: its parts by their weights, in doubles. */
+static void merge_line(const Item *item, size_t r, size_t e, const Part *first,
+                       const double *weights, float *out) {
+    const Block *b = item->block;
+    const size_t stride = part_floats(item->plan, b->rows);
+    const float *o = first->o + r * item->plan->v_ld + e;
+    double sums[LINE_FLOATS] = { 0 };
+    for (size_t c = 0; c < b->chunks; c++, o += stride)
+        for (size_t i = 0; i < LINE_FLOATS; i++) sums[i] += weights[c] * (double)o[i];
+    const size_t n = smaller(LINE_FLOATS, item->a->layout.dv - e);
+    for (size_t i = 0; i < n; i++) out[e + i] = (float)sums[i];
+}
+
 /* Writes row r of a block out of its parts: with M the greatest of their maxima, each counts
  * e^(max - M) times, and all are divided by the sum of the weights. */
 static void write_row(const Item *item, size_t r, const Part *first) {
     const Attention *a = item->a;
     const Block *b = item->block;
-    const size_t dv = a->layout.dv, row = global_row(item, r),
-                 stride = part_floats(item->plan, b->rows);
-    float weights[CHUNKS_AT_ONCE], max = -INFINITY, sum = 0;
+    const size_t row = global_row(item, r), stride = part_floats(item->plan, b->rows);
+    double weights[CHUNKS_MOST], sum = 0;
+    float max = -INFINITY;
     for (size_t c = 0; c < b->chunks; c++)
         max = first->max[c * stride + r] > max ? first->max[c * stride + r] : max;
-    const float offset = max == -INFINITY ? 0 : max;
-    for (size_t c = 0; c < b->chunks; c++)
-        sum += expf(first->max[c * stride + r] - offset) * first->sum[c * stride + r];
-    const bool blind = max == -INFINITY && sum == 0;
-    float *out = a->out + row * dv;
-    memset(out, 0, dv * sizeof *out);
-    for (size_t c = 0, n; c < b->chunks && !blind; c += n) {
-        n = smaller(CHUNKS_AT_ONCE, b->chunks - c);
-        for (size_t i = 0; i < n; i++)
-            weights[i] = expf(first->max[(c + i) * stride + r] - offset) / sum;
-        item->kernels->values[ROW_F32](&floats, 1, n, dv, weights, n,
-                                       first->o + c * stride + r * item->plan->v_ld,
-                                       stride * sizeof(float), out, dv);
+    const double offset = max == -INFINITY ? 0 : (double)max;
+    for (size_t c = 0; c < b->chunks; c++) {
+        weights[c] = exp((double)first->max[c * stride + r] - offset);
+        sum += weights[c] * (double)first->sum[c * stride + r];
     }
-    if (a->lse) a->lse[row] = blind ? -INFINITY : offset + logf(sum);
+    const bool blind = max == -INFINITY && sum == 0;
+    for (size_t c = 0; c < b->chunks; c++) weights[c] = blind ? 0 : weights[c] / sum;
+    for (size_t e = 0; e < a->layout.dv; e += LINE_FLOATS)
+        merge_line(item, r, e, first, weights, a->out + row * a->layout.dv);
+    if (a->lse) a->lse[row] = blind ? -INFINITY : (float)(offset + log(sum));
 }
 
 static void write_block(const Item *item, float *parts) {

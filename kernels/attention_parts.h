@@ -6,17 +6,20 @@
 
 #include "attention.h"
 
-/* Query rows of a block: of MLA all heads, at 128 of them. */
-enum { BLOCK_ROWS_MAX = 128 };
+enum {
+    BLOCK_ROWS_MAX = 128, /* query rows of a block: of MLA all heads, at 128 of them */
+    CHUNKS_MOST = 64,     /* of a block; items that a call is cut into, about */
+    STRETCH_TOKENS = 1024 /* tokens whose sums are floats; attention_long.c */
+};
 
 /* How a call is cut and where things lie in a thread's workspace (offsets in floats). */
 typedef struct {
-    size_t group;                                       /* query heads of a kv head */
-    size_t block_rows;                                  /* at most */
-    size_t tile;                                        /* tokens, at most */
-    size_t chunk;                                       /* tokens, at most */
-    size_t k_ld, v_ld;                                  /* padded widths of query and output */
-    size_t s, factor, rows, coded, part, thread_floats; /* queries lie at 0 */
+    size_t group;      /* query heads of a kv head */
+    size_t block_rows; /* at most */
+    size_t tile;       /* tokens, at most */
+    size_t chunk;      /* tokens, at most */
+    size_t k_ld, v_ld; /* padded widths of query and output */
+    size_t s, factor, rows, coded, part, longer, thread_floats; /* queries lie at 0 */
 } Plan;
 
 /* One block while walking over all of them in order, with what has gone before it. */
@@ -82,6 +85,21 @@ bool block_is_tiled(const Kernels *kernels, const Attention *a, const Block *b);
 /* Add to the part, which begins as nothing seen: o and sum 0, max -INFINITY. */
 void attend_by_tiles(const Item *item, size_t begin, size_t end);
 void attend_by_rows(const Item *item, size_t begin, size_t end);
+
+/* ---- attention_long.c: the sums of an item of more tokens than a stretch ---- */
+
+typedef struct {
+    double *o, *max, *sum; /* as of a part; o NULL: the item is short */
+    size_t tokens;         /* in the part now */
+} LongSums;
+
+/* Floats of workspace that a thread needs for them. */
+size_t long_floats(const Plan *plan, size_t rows);
+
+/* Before the first of so many tokens, after each tile, and after the last. */
+LongSums long_begin(const Item *item, size_t tokens);
+void long_add(LongSums *sums, const Item *item, size_t tokens);
+void long_end(LongSums *sums, const Item *item);
 
 static inline const unsigned char *block_of(const Item *item, size_t token) {
     const KvSequence *s = &item->a->sequence[item->block->sequence];

@@ -15,8 +15,7 @@ enum {
     CHUNK_STEP = 32,        /* chunks are alike to so many tokens */
     CHUNK_TOKENS = 1024,    /* shorter chunks cost a few percent of their work to merge, ... */
     CHUNK_TOKENS_MIN = 256, /* ... which pays where there would be fewer items than ITEMS_LEAST */
-    ITEMS_LEAST = 4,
-    ITEMS_WANTED = 64
+    ITEMS_LEAST = 4
 };
 
 /* Rows an odd number of cache lines apart spread over all sets of the first cache. */
@@ -95,6 +94,7 @@ static void place_workspace(const Attention *a, Plan *plan) {
     plan->coded = at;
     if (l->coding) at += TILE_TOKENS_MAX * (plan->k_ld + (l->v_in_k ? 0 : plan->v_ld));
     plan->part = at, at += part_floats(plan, rows);
+    plan->longer = at, at += long_floats(plan, rows);
     plan->thread_floats = at;
 }
 
@@ -110,7 +110,7 @@ Plan attention_plan(const Attention *a) {
     size_t total = 0;
     for (Block b = block_begin(a, &plan); b.rows; block_next(a, &plan, &b)) total += b.visible;
     const size_t few = larger(CHUNK_TOKENS_MIN, ceil_div(total, ITEMS_LEAST));
-    plan.chunk = larger(smaller(CHUNK_TOKENS, few), ceil_div(total, ITEMS_WANTED));
+    plan.chunk = larger(smaller(CHUNK_TOKENS, few), ceil_div(total, CHUNKS_MOST));
     place_workspace(a, &plan);
     return plan;
 }

@@ -96,6 +96,7 @@ static void tile_values(const Item *item, size_t from, size_t n) {
 void attend_by_rows(const Item *item, size_t begin, size_t end) {
     const Plan *plan = item->plan;
     const bool coded = item->a->layout.coding != NULL;
+    LongSums sums = long_begin(item, end - begin);
     load_queries(item);
     for (size_t from = begin, n; from < end; from += n) {
         n = smaller(DIRECT_TOKENS, end - from);
@@ -109,5 +110,7 @@ void attend_by_rows(const Item *item, size_t begin, size_t end) {
                 item->kernels->scale(item->a->layout.dv, factor, item->part.o + r * plan->v_ld);
         }
         coded ? coded_sums(item, n) : tile_values(item, from, n);
+        long_add(&sums, item, n);
     }
+    long_end(&sums, item);
 }

@@ -89,6 +89,7 @@ void attend_by_tiles(const Item *item, size_t begin, size_t end) {
     Pointers pointers;
     if (t.m == 1 && kernels == t.kernels->few[t.k.type]) t.ld_s = 1;
     pack_queries(item, &t, kernels);
+    LongSums sums = long_begin(item, end - begin);
     int side = 0;
     if (!coded)
         t.next = find_rows(item, begin, smaller(kernels->tokens, end - begin), &pointers, side);
@@ -110,5 +111,7 @@ void attend_by_tiles(const Item *item, size_t begin, size_t end) {
         kernels->scores(&t);
         kernels->softmax(&t);
         kernels->values(&t);
+        long_add(&sums, item, t.n);
     }
+    long_end(&sums, item);
 }

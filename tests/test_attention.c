@@ -391,12 +391,58 @@ Test(attention, of_equal_scores_is_the_mean_of_the_values) {
     call_free(&c);
 }
 
-Test(attention, does_not_lose_accuracy_with_length) {
-    const Shape shape = { "long", 8, 1, 16, 16, true, 64, 1, { 40000 }, { 1 } };
-    Call c = call_new(&shape, kv_type(ROW_F32), 1);
-    run(&c, 2);
-    check(&c, shape.name);
+/* Items of more tokens than sums in floats are kept for, with few query rows and many. */
+Test(attention, long_items_equal_the_triple_loop_in_double) {
+    static const Shape long_shapes[] = {
+        { "long, few rows", 16, 8, 16, 24, false, 64, 2, { 13000, 1500 }, { 1, 3 } },
+        { "long, many rows", 40, 4, 16, 16, false, 16, 1, { 21000 }, { 2 } },
+    };
+    static const KvType some[] = { { ROW_F32, ROW_F32 },
+                                   { ROW_BF16, ROW_BF16 },
+                                   { ROW_INT8, ROW_INT8 } };
+    for (size_t shape = 0; shape < sizeof long_shapes / sizeof *long_shapes; shape++)
+        for (size_t t = 0; t < sizeof some / sizeof *some; t++) {
+            if (!fits(&long_shapes[shape], some[t])) continue;
+            Call c = call_new(&long_shapes[shape], some[t], 1);
+            const Kernels kernels = kernels_select(kernels_detect());
+            run_by(&kernels, &c, 2);
+            check_route(&c, long_shapes[shape].name, route_of(&kernels, &c.a.layout));
+            call_free(&c);
+        }
+}
+
+/* The error of all outputs of a decode step, relative to their norm. */
+static double relative_error(const Kernels *kernels, size_t tokens, size_t heads, KvType type) {
+    const Shape shape = { "long", heads, 8, 32, 32, false, 64, 1, { tokens - 1 }, { 1 } };
+    Call c = call_new(&shape, type, 1);
+    run_by(kernels, &c, 2);
+    double wrong = 0, all = 0, expected[32], lse;
+    for (size_t h = 0; h < heads; h++) {
+        Sizes sizes;
+        expect_row(&c, 0, h / (heads / 8), 0, tokens, c.q + h * 32, expected, &lse, &sizes);
+        for (size_t e = 0; e < 32; e++) {
+            const double off = c.out[h * 32 + e] - expected[e];
+            wrong += off * off, all += expected[e] * expected[e];
+        }
+    }
     call_free(&c);
+    return sqrt(wrong / all);
+}
+
+/* Outputs shrink with the tokens that they are a mean of, and their errors as much. Two errors of a
+ * few roundings are told apart by more than a tenth. */
+Test(attention, does_not_lose_accuracy_with_length) {
+    static const RowType plain[] = { ROW_F32, ROW_BF16, ROW_F16 };
+    const Kernels tables[] = { kernels_select(0), kernels_select(kernels_detect()) };
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+            for (size_t heads = 8; heads <= 32; heads *= 4) {
+                const KvType type = kv_type(plain[i]);
+                const double near = relative_error(&tables[k], 1024, heads, type);
+                const double far = relative_error(&tables[k], 32 * 1024, heads, type);
+                cr_expect_leq(far, 1.1 * near, "table %zu, %s, %zu heads: %g at 32K, %g at 1K", k,
+                              row_type_name(plain[i]), heads, far, near);
+            }
 }
 
 Test(attention_cost, counts_visible_pairs_and_each_row_once) {
