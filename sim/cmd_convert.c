@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "blas.h"
 #include "buffer.h"
@@ -92,6 +93,16 @@ static Status run_open(const Given *given, const LayerFile *file, Error *err) {
     return status;
 }
 
+/* The layer itself may not be written over. */
+static Status check_out(const Given *given, Error *err) {
+    struct stat in, out;
+    TRY(textfile_check(given->out, err));
+    if (stat(given->file, &in) == 0 && stat(given->out, &out) == 0 && in.st_dev == out.st_dev &&
+        in.st_ino == out.st_ino)
+        return fail(err, ERR_INPUT, "--out %s: is the layer that is converted", given->out);
+    return OK;
+}
+
 static Status run(const Given *given, Error *err) {
     LayerFile file;
     if (!given->to) return fail(err, ERR_INPUT, "--to is missing: what the layer becomes");
@@ -101,7 +112,7 @@ static Status run(const Given *given, Error *err) {
                     "--to %.96s: a layer is converted; how its cache is stored and evicted "
                     "(*CODEC, @EVICTION) is said where it runs; did you mean %.*s?",
                     given->to, (int)strcspn(given->to, "*@"), given->to);
-    TRY(textfile_check(given->out, err));
+    TRY(check_out(given, err));
     blas_set_threads(machine_read().cores);
     TRY(layer_file_open(&file, given->file, err));
     const Status status = run_open(given, &file, err);

@@ -2,7 +2,10 @@
  * 0 done, 1 the machine failed, 2 the input was wrong. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include "blas.h"
 #include "commands.h"
 #include "machine.h"
 #include "names.h"
@@ -61,8 +64,28 @@ static Status run(int argc, char **argv, Error *err) {
     return fail(err, ERR_INPUT, "%.80s: no such command; kvlab --help lists them", argv[1]);
 }
 
+/* Where address space is limited: what the program and one buffer for each further thread of
+ * OpenBLAS take. With less its threads ask for their buffers for ever, and no process with them can
+ * end or fork. */
+static Status check_address_space(Error *err) {
+    static const size_t program = (size_t)160 << 20, buffer = (size_t)136 << 20;
+    const size_t least = program + (size_t)(blas_threads() - 1) * buffer;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+        limit.rlim_cur >= least)
+        return OK;
+    return fail(err, ERR_MACHINE,
+                "the address space is limited to %zu MiB; at least %zu MiB are needed (ulimit -v)",
+                (size_t)limit.rlim_cur >> 20, least >> 20);
+}
+
 int main(int argc, char **argv) {
     Error err = { 0 };
+    if (check_address_space(&err) != OK) {
+        fprintf(stderr, "%s\n", err.text);
+        fflush(stderr);
+        _exit(1); /* without waiting for threads */
+    }
     Status status = run(argc, argv, &err);
     if (status == OK && (fflush(stdout) != 0 || ferror(stdout)))
         status = fail(&err, ERR_MACHINE, "cannot write to standard output");

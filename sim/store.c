@@ -180,6 +180,18 @@ Status store_set(Store *store, const char *name, const char *value, Error *err) 
                      2, texts, err);
 }
 
+Status store_get(Store *store, const char *name, char *value, size_t size, Error *err) {
+    Query query = { 0 };
+    bool more = false;
+    value[0] = '\0';
+    Status status = query_open(&query, &store->db, "SELECT value FROM fact WHERE name = ?", err);
+    if (status == OK) status = query_texts(&query, 1, &name, err);
+    if (status == OK) status = query_next(&query, &more, err);
+    if (status == OK && more) snprintf(value, size, "%s", query_column_text(&query, 0));
+    query_close(&query);
+    return status;
+}
+
 Status store_set_config(Store *store, const char *key, const char *value, const char *source,
                         Error *err) {
     const char *const texts[] = { key, value, source };

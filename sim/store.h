@@ -64,6 +64,9 @@ void store_leave(Store *store);
 /* A fact about the run: machine, peaks, title, configuration. Last one wins. */
 Status store_set(Store *store, const char *name, const char *value, Error *err);
 
+/* The fact of that name, cut to `size`; "" where there is none. */
+Status store_get(Store *store, const char *name, char *value, size_t size, Error *err);
+
 /* One resolved configuration key and where its value came from (default, file:line, --set). */
 Status store_set_config(Store *store, const char *key, const char *value, const char *source,
                         Error *err);

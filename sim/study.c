@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -126,10 +127,12 @@ static Status refuse_disk(const StudyOptions *options, const StudyPreview *p, Er
 static Status run_stored(Schedule *schedule, Error *err) {
     const double start = measure_now_ns();
     const Study *study = schedule->study;
+    char before[32]; /* seconds of the run that this one goes on with */
     TRY(study_store_facts(study, schedule->options, err));
     TRY(store_set(study->store, "finished", "no", err));
     TRY(schedule_run(schedule, err));
-    TRY(study_store_number(study, "seconds", (measure_now_ns() - start) / 1e9, err));
+    TRY(store_get(study->store, "seconds", before, sizeof before, err));
+    TRY(study_store_number(study, "seconds", atof(before) + (measure_now_ns() - start) / 1e9, err));
     if (schedule->summary->stopped) return OK;
     TRY(store_set(study->store, "finished", "yes", err));
     return store_write_csv(study->store, err);

@@ -94,6 +94,11 @@ static Status check_errors(const ConfigFile *config, const Model *model, Error *
              first.error.draws);
         return study_blame(config, "error.draws", ERR_INPUT, err);
     }
+    if (first.error.shrink > 1 && tensors_given(&first.tensors)) {
+        fail(err, ERR_INPUT, "%u: tensors are given, and are as wide as they are; allowed: 1",
+             first.error.shrink);
+        return study_blame(config, "error.shrink", ERR_INPUT, err);
+    }
     TRY(check_tensors(config, &first.tensors, err));
     bool fits = false;
     Error why;

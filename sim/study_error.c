@@ -299,9 +299,22 @@ static void add_errors(MetricList *list, const Teacher *t, const Pool *pool) {
         metric_add(list, rows[i].name, "1", rows[i].value, KIND_MEASURED);
 }
 
-static Status score(const Teacher *t, const Student *s, bool evicts, Pool *pool, Error *err) {
+/* Rows whose numbers are beyond what a codec stores come back as NaN. */
+static Status check_finite(const ErrorSums *sums, const Method *method, Error *err) {
+    const double all = sums->y.difference + sums->out.difference + sums->k.difference +
+                       sums->v.difference + sums->logits.difference;
+    if (isfinite(all)) return OK;
+    return fail(err, ERR_INPUT,
+                "%s: rows do not come back as numbers: a value, a scale or a norm is beyond "
+                "what is stored (f16 ends at 65504)",
+                method->name);
+}
+
+static Status score(const Teacher *t, const Student *s, const Method *method, Pool *pool,
+                    Error *err) {
     const Model *m = &s->conversion.model;
     const size_t first = t->tokens - t->exact.queries;
+    const bool evicts = method->eviction.kind != EVICT_NONE;
     const Approximation approx = { .k_pre = s->k_back,
                                    .v = s->v_back,
                                    .out = s->out,
@@ -314,6 +327,7 @@ static Status score(const Teacher *t, const Student *s, bool evicts, Pool *pool,
                                    .kept_heads = s->shape.kv_heads };
     const ErrorSums before = pool->sums;
     TRY(metrics_add(&pool->sums, &t->exact, &approx, err));
+    TRY(check_finite(&pool->sums, method, err));
     WIDEN(pool, y, &before);
     WIDEN(pool, out, &before);
     WIDEN(pool, k, &before);
@@ -395,7 +409,7 @@ static Status measure(const Study *study, const Task *task, Teacher *t, Pool *po
     Student s;
     Status status = student_new(study, task, t, &s, err);
     if (status == OK) status = student_run(study, task, t, &s, err);
-    if (status == OK) status = score(t, &s, task->method.eviction.kind != EVICT_NONE, pool, err);
+    if (status == OK) status = score(t, &s, &task->method, pool, err);
     if (status == OK && t->draw == 0) status = describe(study, task, t, &s, list, err);
     student_free(&s);
     return status;

@@ -1,5 +1,6 @@
 /* study_facts.c -- what is stored of a run beside its points: machine, build, configuration. */
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "hardware.h"
@@ -84,15 +85,36 @@ static Status store_published(const Study *study, Store *store, Error *err) {
     return OK;
 }
 
-/* "3/8": which part of the study this is. */
+/* "3/8": which part of the study this is; "" for all of it. */
+static void name_shard(const StudyOptions *options, char *text, size_t size) {
+    text[0] = '\0';
+    if (options->shards > 1) snprintf(text, size, "%zu/%zu", options->shard + 1, options->shards);
+}
+
 static Status store_shard(const Study *study, const StudyOptions *options, Error *err) {
     char text[48];
-    if (options->shards <= 1) return OK;
-    snprintf(text, sizeof text, "%zu/%zu", options->shard + 1, options->shards);
-    return store_set(study->store, "shard", text, err);
+    name_shard(options, text, sizeof text);
+    return *text ? store_set(study->store, "shard", text, err) : OK;
+}
+
+/* What goes on must be what was begun: by the same version, the same part of the study. */
+static Status check_begun(const Study *study, const StudyOptions *options, Error *err) {
+    char version[48], shard[48], own[48];
+    TRY(store_get(study->store, "version", version, sizeof version, err));
+    TRY(store_get(study->store, "shard", shard, sizeof shard, err));
+    name_shard(options, own, sizeof own);
+    if (!*version) return OK;
+    if (strcmp(version, study->machine.version) != 0)
+        return fail(err, ERR_INPUT, "%s: cannot resume, it was begun by version %s, and this is %s",
+                    options->folder, version, study->machine.version);
+    if (strcmp(shard, own) == 0) return OK;
+    return fail(err, ERR_INPUT, "%s: cannot resume, it holds %s%s and %s%s is asked for",
+                options->folder, *shard ? "shard " : "the whole study", shard,
+                *own ? "shard " : "the whole study", own);
 }
 
 Status study_store_facts(const Study *study, const StudyOptions *options, Error *err) {
+    TRY(check_begun(study, options, err));
     TRY(store_machine(study, study->store, err));
     TRY(store_device(study, study->store, err));
     TRY(store_configuration(study, study->store, err));

@@ -2,6 +2,7 @@
  * deployed latent caches, and the ways that "16x" arises. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 
 #include "method.h"
 
@@ -274,4 +275,19 @@ Test(account, the_oracle_reads_its_share_and_stores_everything) {
     cr_expect_eq(16 * oracle.read_bytes, all.read_bytes);
     cr_expect_eq(oracle.kept_tokens, 256);
     cr_expect_eq(h2o.stored_bytes, all.stored_bytes / 16 + 8 * 256 * 8);
+}
+
+/* Products in doubles are a last bit beside whole numbers: 0.07 * 100 is above 7. */
+Test(account, a_share_of_whole_tokens_is_not_rounded_up) {
+    const struct {
+        const char *share;
+        size_t tokens, kept;
+    } cases[] = { { "0.07", 100, 7 },    { "1/75", 525, 7 },    { "3/17", 85, 15 },
+                  { "1/16", 4096, 256 }, { "1/16", 4097, 257 }, { "1/3", 10, 4 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char method[32];
+        snprintf(method, sizeof method, "mha@h2o-%s", cases[i].share);
+        cr_expect_eq(bytes_of(method, &gqa_8, cases[i].tokens).kept_tokens, cases[i].kept, "%s",
+                     method);
+    }
 }

@@ -211,3 +211,15 @@ Test(capacity, a_state_is_split_by_its_heads_and_no_further) {
     for (size_t i = 0; i < 5; i++)
         cr_expect_eq(row_cost_state(&state, &logical, split[i]), 4 * 4096 * share[i]);
 }
+
+/* 8 heads of 128 + 128 values in half a byte each, then a scale for 16 values and for 32. */
+Test(capacity, values_of_four_bits_are_half_a_byte_before_their_scales) {
+    const Architecture model = architecture_alike("small", 1, kind_heads(32, 8, 128));
+    const double values = 8 * 256 / 2.0;
+    const SequenceBytes nvfp4 = sequence_of(&model, "logical", ROW_NVFP4);
+    const SequenceBytes mxfp4 = sequence_of(&model, "logical", ROW_MXFP4);
+    cr_expect_eq(nvfp4.logical, CONTEXT * values);
+    cr_expect_eq(nvfp4.layout, CONTEXT * values * 9 / 8);
+    cr_expect_eq(mxfp4.logical, CONTEXT * values);
+    cr_expect_eq(mxfp4.layout, CONTEXT * values * 17 / 16);
+}

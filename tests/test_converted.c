@@ -288,6 +288,8 @@ Test(converted, what_cannot_be_saved_is_said) {
               output);
     cr_assert_eq(run_command("convert " GOLDEN " --to mqa --out /tmp", output, 2048), 2);
     cr_assert(strstr(output, "not a regular file"), "%s", output);
+    cr_assert_eq(run_command("convert " GOLDEN " --to mqa --out " GOLDEN, output, 2048), 2);
+    cr_assert(strstr(output, "is the layer that is converted"), "%s", output);
     cr_assert_eq(run_command("convert " GOLDEN " --to mqa --out /nonexistent/x", output, 2048), 2);
     cr_assert_eq(run_command("convert " GOLDEN " --out /tmp/x", output, 2048), 2);
     cr_assert_eq(run_command("convert " GOLDEN " --to mqa", output, 2048), 2);

@@ -119,6 +119,31 @@ Test(jobs, what_does_not_belong_together_is_not_merged) {
     expect_refused(2, (const char *[]){ "a1", "a2" }, "\"9.9\"");
 }
 
+Test(jobs, what_was_begun_otherwise_is_not_gone_on_with) {
+    static const char a[] = "model: Llama-3.2-1B\nbytes: { tokens: [8, 9, 10] }\n";
+    static const struct {
+        const char *name;
+        size_t shard, shards;
+        const char *why;
+    } cases[] = { { "half", 1, 2, "it holds shard 1/2 and shard 2/2 is asked for" },
+                  { "half", 0, 0, "it holds shard 1/2 and the whole study is asked for" },
+                  { "whole", 0, 2, "it holds the whole study and shard 1/2 is asked for" } };
+    StudySummary summary;
+    Error err;
+    cr_assert_eq(run(a, "half", (StudyOptions){ .shards = 2 }, &summary, &err), OK);
+    cr_assert_eq(run(a, "whole", (StudyOptions){ 0 }, &summary, &err), OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const StudyOptions again = { .shard = cases[i].shard,
+                                     .shards = cases[i].shards,
+                                     .resume = true };
+        cr_expect_eq(run(a, cases[i].name, again, &summary, &err), ERR_INPUT);
+        cr_expect(strstr(err.text, cases[i].why), "%s", err.text);
+    }
+    set_fact("whole", "version", "9.9");
+    cr_expect_eq(run(a, "whole", (StudyOptions){ .resume = true }, &summary, &err), ERR_INPUT);
+    cr_expect(strstr(err.text, "begun by version 9.9"), "%s", err.text);
+}
+
 /* Kills every child of this process. */
 static int kill_children(void) {
     char path[64], line[256];

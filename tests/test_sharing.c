@@ -116,6 +116,40 @@ Test(sharing, a_draft_is_loaded_and_cached_where_it_is_asked_for) {
     cr_expect_eq(plan.growth_per_gpu, 3 * 512);
 }
 
+/* Experts by their ranks, attention as any layer's, the projection of two inputs whole, a shared
+ * expert by tp. */
+Test(sharing, a_draft_is_split_as_its_parts_are) {
+    const double attention = 4.0 * HIDDEN * 512, joint = 2.0 * HIDDEN * HIDDEN;
+    CacheKind kind = kind_heads(8, 8, 64);
+    kind.parameters = attention;
+    make_model(kind);
+    model.kind[0].draft_layers = model.draft_layers = 1;
+    model.experts = 8;
+    for (size_t i = 0; i <= LAYERS; i++) model.layer_mlp[i] = MLP_EXPERTS;
+    model.parameters.part[PART_EXPERTS] = LAYERS * 8e6;
+    model.parameters.part[PART_DRAFT] = 8e6 + attention + joint + 1e6;
+    const Deployment whole = { .tp = 1 }, dp = { .tp = 1, .dp = 2 }, tp = { .tp = 2 };
+    cr_expect_float_eq(weight(whole, true, 0, PART_DRAFT), 2 * (9e6 + attention + joint), 1);
+    cr_expect_float_eq(weight(dp, true, 0, PART_DRAFT), 2 * (5e6 + attention + joint), 1);
+    cr_expect_float_eq(weight(tp, true, 0, PART_DRAFT), 2 * (4.5e6 + attention / 2 + joint), 1);
+    cr_expect_eq(weight(whole, true, 0, PART_ATTENTION), weight(whole, false, 0, PART_ATTENTION),
+                 "a draft's attention is a part of the draft");
+}
+
+Test(sharing, projections_of_an_index_are_copied_to_every_rank) {
+    CacheKind kind = kind_heads(8, 8, 64);
+    const double index = 16 * HIDDEN + 4 * HIDDEN; /* key and weights of four heads */
+    kind.parameters = 4.0 * HIDDEN * 512;
+    make_model(kind);
+    const double before = weight((Deployment){ .tp = 4 }, false, 0, PART_ATTENTION);
+    kind.index_dim = 16;
+    kind.index_heads = 4;
+    kind.parameters += index;
+    make_model(kind);
+    cr_expect_eq(weight((Deployment){ .tp = 4 }, false, 0, PART_ATTENTION),
+                 before + 2.0 * LAYERS * index);
+}
+
 /* ---- memory ---- */
 
 Test(sharing, activations_are_a_batch_through_the_widest_layer_and_logits) {

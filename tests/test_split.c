@@ -60,6 +60,8 @@ static void setup(void) {
     write_file("all.safetensors", 1, &all);
     write_file("first.safetensors", 1, &first);
     write_file("last.safetensors", 1, &last);
+    for (size_t i = 0; i < ALL * HIDDEN; i++) x[i] *= 1e7f;
+    write_file("great.safetensors", 1, &all);
     weights_free(&w);
 }
 
@@ -130,6 +132,25 @@ Test(split, a_point_that_fails_is_stored_and_the_rest_goes_on) {
     cr_assert_eq(stored.point_count, 2);
     cr_expect(strstr(stored.points[0].point.message, "at least as many calibration tokens, not 24"),
               "%s", stored.points[0].point.message);
+    store_run_free(&stored);
+}
+
+/* Steps of integers and norms are f16: what is beyond is no number, and no result. */
+Test(split, what_a_codec_cannot_store_is_a_failed_point) {
+    char text[1024];
+    StudySummary summary;
+    Error err;
+    snprintf(text, sizeof text,
+             "model: %s\nphases: [error]\ntensors: { weights: %s/model.safetensors,"
+             " hidden_states: %s/great.safetensors }\nerror: { tokens: %d,"
+             " calibration_tokens: %d, type: f32, contenders: [model, 'model*int4-token'] }\n",
+             folder, folder, folder, HALF, HALF);
+    cr_assert_eq(run(text, "great", (StudyOptions){ 0 }, &summary, &err), OK, "%s", err.text);
+    StoredRun stored = read_run("great");
+    cr_assert_eq(stored.point_count, 2);
+    cr_expect_eq(stored.points[0].point.status, POINT_DONE);
+    cr_expect(strstr(stored.points[1].point.message, "model*int4-token: rows do not come back"),
+              "%s", stored.points[1].point.message);
     store_run_free(&stored);
 }
 

@@ -118,6 +118,9 @@ static double attention_share(const Architecture *model, const CacheKind *kind, 
     double copied = 0, kv = 0, kv_share = 0;
     if (kind->keeps == KEEPS_LATENT || kind->keeps == KEEPS_ROW)
         copied = hidden * (double)(kind->q_lora_rank + kind->kv_lora_rank + kind->rope_dim);
+    if (kind->index_dim) /* each rank chooses the tokens by itself */
+        copied += (double)(kind->q_lora_rank * kind->index_heads * kind->index_dim) +
+                  hidden * (double)(kind->index_dim + kind->index_heads);
     if (kind->keeps == KEEPS_HEADS) {
         kv = hidden * (double)(kind->kv_heads * (kind->key_dim + kind->value_dim));
         kv_share = (double)ceil_div(kind->kv_heads, tp) / (double)kind->kv_heads;
@@ -131,7 +134,8 @@ static double attention_bytes(const Architecture *model, const Stage *stage, siz
     for (size_t i = 0; i < model->kind_count; i++) {
         const CacheKind *kind = &model->kind[i];
         all += (double)kind->layers * kind->parameters;
-        here += (double)stage->caches[i] * attention_share(model, kind, tp);
+        const size_t drafts = stage->draft ? kind->draft_layers : 0;
+        here += (double)(stage->caches[i] - drafts) * attention_share(model, kind, tp);
     }
     const double part = architecture_part_bytes(model, PART_ATTENTION);
     if (all > 0) return part * here / all;
@@ -140,6 +144,26 @@ static double attention_bytes(const Architecture *model, const Stage *stage, siz
 
 static double of_layers(double bytes, size_t here, size_t all) {
     return all ? bytes * (double)here / (double)all : 0;
+}
+
+/* What a rank holds of the draft layers: of their experts its own, of their attention as of any,
+ * the projection that joins two inputs whole, and its part of the rest. */
+static double draft_share(const Architecture *model, size_t tp, size_t expert_layers,
+                          double expert_share) {
+    const double hidden = (double)model->hidden, all = model->parameters.part[PART_DRAFT];
+    double experts = 0, attention = 0, own = 0;
+    for (size_t i = 0; i < model->draft_layers; i++)
+        if (model->layer_mlp[model->layers + i] == MLP_EXPERTS && expert_layers)
+            experts += model->parameters.part[PART_EXPERTS] / (double)expert_layers;
+    for (size_t i = 0; i < model->kind_count; i++) {
+        const double layers = (double)model->kind[i].draft_layers;
+        attention += layers * model->kind[i].parameters;
+        own += layers * attention_share(model, &model->kind[i], tp);
+    }
+    const double joint = 2 * hidden * hidden * (double)model->draft_layers;
+    const double rest = all - experts - attention - joint;
+    if (!(all > 0) || rest < 0) return 1; /* of other layers than these: a whole copy */
+    return (experts * expert_share + own + joint + rest / (double)tp) / all;
 }
 
 StageWeights deployment_weights(const Architecture *model, const Deployment *d,
@@ -169,7 +193,8 @@ StageWeights deployment_weights(const Architecture *model, const Deployment *d,
     w.part[PART_ROUTER] = of_layers(bytes[PART_ROUTER], stage->experts, experts);
     w.part[PART_NORMS] = of_layers(bytes[PART_NORMS], stage->layers, model->layers);
     if (stage->embedding) w.part[PART_OTHER] = bytes[PART_OTHER];
-    if (stage->draft) w.part[PART_DRAFT] = bytes[PART_DRAFT] * expert_share;
+    if (stage->draft)
+        w.part[PART_DRAFT] = bytes[PART_DRAFT] * draft_share(model, d->tp, experts, expert_share);
     for (int p = 0; p < WEIGHT_PARTS; p++) w.total += w.part[p];
     return w;
 }

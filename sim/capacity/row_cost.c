@@ -15,6 +15,8 @@ static double plain_bytes(RowType type, size_t n) {
         return 2.0 * (double)n;
     case ROW_INT4:
     case ROW_Q4_0:
+    case ROW_MXFP4:
+    case ROW_NVFP4:
         return 0.5 * (double)n;
     default:
         return (double)n;

@@ -80,7 +80,8 @@ static Status check_groups(const Method *m, const char *what, size_t n, bool by_
     enum { CODES_TOGETHER = 8 };
     const CodecKind kind = m->codec.kind;
     if (n == 0 || kind == CODEC_NOMINAL) return OK;
-    const bool packed = kind != CODEC_ROWS;
+    RowType type;
+    const bool packed = !codec_row_type(&m->codec, by_channel, &type);
     if (packed && (n % CODES_TOGETHER || n > CODER_VALUES_MOST))
         return fail(err, ERR_INPUT,
                     "%s: %zu values of a %s; codes of %s need a multiple of %d, at "
@@ -89,9 +90,14 @@ static Status check_groups(const Method *m, const char *what, size_t n, bool by_
     return by_channel ? check_token_group(m, block_tokens, err) : check_row_group(m, what, n, err);
 }
 
-/* The Hadamard transform runs over blocks of the largest power of two that divides a row. */
+/* The Hadamard transform runs over blocks of the largest power of two that divides a row. A row of
+ * turboquant has one norm and one codebook: all of it must be mixed. */
 static Status check_rotation(const Method *m, const char *what, size_t n, Error *err) {
     enum { BLOCK_LEAST = 16 };
+    if (m->codec.kind == CODEC_TURBOQUANT && n & (n - 1))
+        return fail(err, ERR_INPUT,
+                    "%s: turboquant rotates rows of a power of two, and a %s has %zu", m->name,
+                    what, n);
     if (!m->codec.hadamard || n % BLOCK_LEAST == 0) return OK;
     return fail(err, ERR_INPUT,
                 "%s: a Hadamard rotation needs rows of a multiple of %d values, and a %s has %zu",

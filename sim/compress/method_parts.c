@@ -54,7 +54,7 @@ static const CodecRow codecs[] = {
     { "kivi", CODEC_INTS, 0, LEAST_GROUP, KIVI_WINDOW, true, 1 << 2 | 1 << 4,
       MAY_GROUP | MAY_STAY_EXACT },
     { "turboquant", CODEC_TURBOQUANT, 0, 0, 0, true, 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4,
-      MAY_STAY_EXACT | MAY_ROPE },
+      MAY_STAY_EXACT },
     { "nominal", CODEC_NOMINAL, 0, 1, 0, true, 0xfffffe, MAY_ROPE },
 };
 enum { CODECS = sizeof codecs / sizeof *codecs, NUMBER_DIGITS = 6 };
@@ -74,6 +74,7 @@ static Status unknown_codec(const char *text, const char *specification, Error *
     char allowed[256] = "";
     for (size_t i = 0; i < CODECS; i++) {
         names[i] = codecs[i].name;
+        if (codecs[i].kind == CODEC_NOMINAL) continue; /* no cache holds it */
         const size_t used = strlen(allowed);
         snprintf(allowed + used, sizeof allowed - used, "%s%s%s", i ? ", " : "", names[i],
                  codecs[i].bits_follow ? "-B" : "");
@@ -282,6 +283,7 @@ Status eviction_parse(Eviction *out, const char *text, const char *specification
 
 size_t eviction_kept(const Eviction *eviction, size_t visible) {
     if (eviction->kind == EVICT_NONE) return visible;
-    const size_t kept = (size_t)ceil(eviction->keep * (double)visible);
+    /* 0.07 of 100 is 7.000000000000001 in doubles, and 7 */
+    const size_t kept = (size_t)ceil(eviction->keep * (double)visible * (1 - 1e-12));
     return kept < visible ? kept : visible;
 }

@@ -248,7 +248,9 @@ Status recipe_parse(Recipe *recipe, const char *text, const Model *layer, Error 
 
 Status recipe_divide(Recipe *recipe, size_t by, Error *err) {
     Recipe draft = *recipe;
-    TRY(model_divide(&draft.model, by, err));
+    Error why;
+    const Status status = model_divide(&draft.model, by, &why);
+    if (status != OK) return fail(err, status, "%s: %s", recipe->name, why.text);
     if (draft.key_rank % by || draft.value_rank % by)
         return fail(err, ERR_INPUT, "%zu does not divide the ranks %zu and %zu of %s", by,
                     draft.key_rank, draft.value_rank, recipe->name);
