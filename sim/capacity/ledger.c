@@ -92,7 +92,10 @@ static void add_window(Ledger *ledger, const Plan *plan, size_t i, double bytes)
         add(ledger, "window", bytes, "every token is kept");
         break;
     case LIMITED_SHARE:
-        add(ledger, "window", bytes, "a pool of %g of the full layers' tokens", r->share);
+        if (plan->whole.any_full)
+            add(ledger, "window", bytes, "a pool of %g of the full layers' tokens", r->share);
+        else
+            add(ledger, "window", bytes, "no layer is full: a pool of every token");
         break;
     default:
         add(ledger, "window", bytes, "min(%zu - %zu + %zu, T) tokens%s", kind->window, r->less,

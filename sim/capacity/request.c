@@ -121,8 +121,11 @@ static void note(Request *r, const char *format, ...) {
     if (r->notes == NOTES_MOST) return;
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(r->note[r->notes++], NOTE_SIZE, format, arguments);
+    vsnprintf(r->note[r->notes], NOTE_SIZE, format, arguments);
     va_end(arguments);
+    for (size_t i = 0; i < r->notes; i++)
+        if (strcmp(r->note[i], r->note[r->notes]) == 0) return; /* of another kind of layers */
+    r->notes++;
 }
 
 static void note_kinds(Request *r) {

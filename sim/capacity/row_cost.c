@@ -38,7 +38,8 @@ bool row_cost_materialised(const CacheKind *kind, const Engine *engine) {
 }
 
 KvType row_cost_type(const CacheKind *kind, const Engine *engine, KvType type) {
-    if (engine->index_fp8_ds_mla && has_latent(kind) && kind->index_dim && type.k == ROW_FP8)
+    const bool sparse = kind->index_dim || kind->keeps == KEEPS_ROW;
+    if (engine->index_fp8_ds_mla && has_latent(kind) && sparse && type.k == ROW_FP8)
         return kv_type(ROW_FP8_DS_MLA);
     return type;
 }

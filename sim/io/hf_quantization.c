@@ -17,6 +17,7 @@
 typedef struct {
     double bits;
     char name[48];
+    bool assumed; /* no file says so */
 } Format;
 
 typedef struct {
@@ -35,11 +36,12 @@ static const struct {
     { "auto", 16 },     { "float", 32 },   { "half", 16 },
 };
 
-/* bf16 where a file has no dtype: every such file here is of a model that is stored so. */
+/* bf16 where a file has no dtype, which is then a note. */
 static Status read_plain(const Reading *r, Format *out, Error *err) {
     static const char *const keys[] = { "torch_dtype", "dtype" };
     const Fields *const places[] = { &r->text, &r->document };
     *out = (Format){ 16, "bf16" };
+    out->assumed = true;
     for (size_t p = 0; p < 2; p++)
         for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
             if (!fields_get(places[p], keys[k])) continue;
@@ -48,6 +50,7 @@ static Status read_plain(const Reading *r, Format *out, Error *err) {
             for (size_t t = 0; text && t < sizeof types / sizeof *types; t++)
                 if (strcmp(text, types[t].name) == 0) {
                     out->bits = types[t].bits;
+                    out->assumed = false;
                     snprintf(out->name, sizeof out->name, "%s",
                              types[t].bits > 32   ? "f64"
                              : types[t].bits > 16 ? "f32"
@@ -320,6 +323,8 @@ Status hf_quantization(const Reading *r, Architecture *out, Error *err) {
             s.quantised[matrices[i]] = true;
         TRY(read_method(&s, err));
         snprintf(out->weight_format, sizeof out->weight_format, "%s", s.format.name);
+    } else if (plain.assumed) {
+        architecture_note(out, "the file names no dtype: weights are counted in bf16");
     }
     for (WeightPart part = 0; part < WEIGHT_PARTS; part++)
         out->weight_bits[part] = part_bits(&s, out, part);
