@@ -17,7 +17,6 @@
 typedef struct {
     double bits;
     char name[48];
-    bool assumed; /* no file says so */
 } Format;
 
 typedef struct {
@@ -37,11 +36,11 @@ static const struct {
 };
 
 /* bf16 where a file has no dtype, which is then a note. */
-static Status read_plain(const Reading *r, Format *out, Error *err) {
+static Status read_plain(const Reading *r, Format *out, bool *assumed, Error *err) {
     static const char *const keys[] = { "torch_dtype", "dtype" };
     const Fields *const places[] = { &r->text, &r->document };
     *out = (Format){ 16, "bf16" };
-    out->assumed = true;
+    *assumed = true;
     for (size_t p = 0; p < 2; p++)
         for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
             if (!fields_get(places[p], keys[k])) continue;
@@ -50,7 +49,7 @@ static Status read_plain(const Reading *r, Format *out, Error *err) {
             for (size_t t = 0; text && t < sizeof types / sizeof *types; t++)
                 if (strcmp(text, types[t].name) == 0) {
                     out->bits = types[t].bits;
-                    out->assumed = false;
+                    *assumed = false;
                     snprintf(out->name, sizeof out->name, "%s",
                              types[t].bits > 32   ? "f64"
                              : types[t].bits > 16 ? "f32"
@@ -313,7 +312,8 @@ Status hf_quantization(const Reading *r, Architecture *out, Error *err) {
     Storage s;
     memset(&s, 0, sizeof s);
     Format plain;
-    TRY(read_plain(r, &plain, err));
+    bool assumed;
+    TRY(read_plain(r, &plain, &assumed, err));
     s.plain_bits = plain.bits;
     const Fields *place = fields_get(&r->text, key) ? &r->text : &r->document;
     TRY(fields_nested(&s.config, place, key, "quantization_config.", err));
@@ -323,7 +323,7 @@ Status hf_quantization(const Reading *r, Architecture *out, Error *err) {
             s.quantised[matrices[i]] = true;
         TRY(read_method(&s, err));
         snprintf(out->weight_format, sizeof out->weight_format, "%s", s.format.name);
-    } else if (plain.assumed) {
+    } else if (assumed) {
         architecture_note(out, "the file names no dtype: weights are counted in bf16");
     }
     for (WeightPart part = 0; part < WEIGHT_PARTS; part++)
