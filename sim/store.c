@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -115,6 +116,13 @@ static Status prepare_statements(Store *store, Error *err) {
     return query_open(&run->sample, db, "INSERT INTO sample VALUES(?, ?, ?)", err);
 }
 
+/* The store lies in its folder, where the lock is: a link could bring two runs to one store. */
+static Status refuse_link(const char *path, Error *err) {
+    struct stat found;
+    if (lstat(path, &found) != 0 || !S_ISLNK(found.st_mode)) return OK;
+    return fail(err, ERR_INPUT, "%s: a symbolic link, not a store", path);
+}
+
 static Status open_run(Store *store, const char *folder, const char *study, bool resume,
                        Error *err) {
     char path[PATH_SIZE];
@@ -123,6 +131,7 @@ static Status open_run(Store *store, const char *folder, const char *study, bool
     TRY(textfile_path(store->csv, folder, "results.csv", err));
     TRY(lock_folder(folder, &store->lock, err));
     TRY(textfile_path(path, folder, "results.sqlite", err));
+    TRY(refuse_link(path, err));
     TRY(database_open(&store->db, path, true, err));
     TRY(store_check_file(&store->db, &empty, err));
     if (!empty && !resume)

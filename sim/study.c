@@ -61,7 +61,7 @@ static size_t free_bytes(const char *folder) {
     snprintf(path, sizeof path, "%s", folder);
     while (statvfs(path, &disk) != 0) {
         char *slash = strrchr(path, '/');
-        if (errno != ENOENT || strcmp(path, ".") == 0) return SIZE_MAX;
+        if ((errno != ENOENT && errno != ENOTDIR) || strcmp(path, ".") == 0) return SIZE_MAX;
         if (slash && slash != path)
             *slash = '\0';
         else

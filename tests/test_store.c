@@ -185,6 +185,17 @@ Test(store, a_folder_that_holds_a_run_is_refused_unless_resumed) {
     store_close(opened(true));
 }
 
+Test(store, a_link_in_the_place_of_the_store_is_refused) {
+    Store *store = NULL;
+    char link[96], target[96];
+    snprintf(link, sizeof link, "%s/results.sqlite", folder);
+    snprintf(target, sizeof target, "%s/elsewhere", folder);
+    cr_assert_eq(symlink(target, link), 0);
+    cr_assert_eq(store_open(&store, folder, "a: 1\n", true, &err), ERR_INPUT);
+    cr_assert(strstr(err.text, "results.sqlite: a symbolic link"), "%s", err.text);
+    cr_assert_neq(access(target, F_OK), 0, "nothing is made where it points");
+}
+
 Test(store, resuming_another_study_names_the_line_that_differs) {
     static const char *const studies[] = { "a: 1\nb: 3\n", "a: 1\n", "a: 1\nb: 2\nc: 3\n" };
     static const char *const lines[] = { "line 2", "line 2", "line 3" };
