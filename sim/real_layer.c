@@ -214,7 +214,7 @@ static Status open_weights(RealLayer *l, size_t number, Error *err) {
                      err);
 }
 
-static Status check_given(const TensorParams *p, Error *err) {
+Status real_layer_check(const TensorParams *p, Error *err) {
     const bool given = p->keys[0] || p->values[0] || p->queries[0];
     if (given && (p->weights[0] || p->hidden_states[0] || p->calibration[0]))
         return fail(err, ERR_INPUT,
@@ -231,7 +231,7 @@ static Status check_given(const TensorParams *p, Error *err) {
 Status real_layer_open(RealLayer **layer, const TensorParams *params, const Model *model,
                        size_t number, Error *err) {
     RealLayer *draft;
-    TRY(check_given(params, err));
+    TRY(real_layer_check(params, err));
     TRY(BUFFER(&draft, 1, "a layer", err));
     draft->model = *model;
     draft->params = params;

@@ -36,6 +36,10 @@ bool tensors_given(const TensorParams *params);
 
 typedef struct RealLayer RealLayer;
 
+/* Do the files that are named make a layer: weights with hidden states, or keys with values? Opens
+ * none of them. Errors: ERR_INPUT. */
+Status real_layer_check(const TensorParams *params, Error *err);
+
 /* Opens a layer of a model and checks every name and shape; reads the weights. Errors: ERR_INPUT
  * for files that do not go together (weights without hidden states, keys without values), a missing
  * tensor or a wrong shape, with file, tensor, shape and what is wanted; values that are not

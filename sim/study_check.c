@@ -67,6 +67,7 @@ static Status check_tensors(const ConfigFile *config, const TensorParams *t, Err
         { "tensors.calibration", t->calibration }, { "tensors.keys", t->keys },
         { "tensors.values", t->values },           { "tensors.queries", t->queries }
     };
+    if (tensors_given(t)) TRY(real_layer_check(t, err));
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         Checkpoint *file = NULL;
         if (!files[i].path[0]) continue;

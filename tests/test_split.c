@@ -114,6 +114,18 @@ Test(split, a_rank_above_the_calibration_tokens_is_refused_before_anything_runs)
     cr_expect_neq(access(path, F_OK), 0, "nothing is written");
 }
 
+Test(split, tensors_that_make_no_layer_are_refused_before_anything_runs) {
+    char text[512];
+    StudySummary summary;
+    Error err;
+    snprintf(text, sizeof text,
+             "model: %s\nphases: [error]\ntensors: { weights: %s/model.safetensors }\n"
+             "error: { tokens: 8, contenders: model }\n",
+             folder, folder);
+    cr_expect_eq(run(text, "half", (StudyOptions){ 0 }, &summary, &err), ERR_INPUT);
+    cr_expect(strstr(err.text, "tensors.hidden_states is missing"), "%s", err.text);
+}
+
 /* How many tokens a file holds is seen when it is read. */
 Test(split, a_point_that_fails_is_stored_and_the_rest_goes_on) {
     char text[1024];
