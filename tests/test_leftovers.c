@@ -15,7 +15,7 @@ static Status read_with(Architecture *a, const char *more, Error *err) {
     FILE *file = fdopen(handle, "w");
     fprintf(file,
             "{\n  \"num_hidden_layers\": 2,\n  \"hidden_size\": 128,\n"
-            "  \"num_attention_heads\": 4%s%s\n}\n",
+            "  \"torch_dtype\": \"bfloat16\", \"num_attention_heads\": 4%s%s\n}\n",
             *more ? ",\n  " : "", more);
     fclose(file);
     const Status status = hf_architecture_read(a, path, "x", err);
@@ -81,6 +81,15 @@ Test(leftovers, what_says_nothing_or_is_known_is_passed_over) {
         cr_expect_eq(read_with(&a, rows[i], &err), OK, "%s: %s", rows[i], err.text);
         cr_expect_eq(a.notes, 0, "%s", rows[i]);
     }
+}
+
+Test(leftovers, a_type_of_weights_that_is_assumed_is_noted) {
+    Architecture a;
+    Error err = { 0 };
+    cr_assert_eq(architecture_read(&a, "gpt2-large", &err), OK, "%s", err.text);
+    cr_expect(noted(&a, "names no dtype: weights are counted in bf16"));
+    cr_assert_eq(architecture_read(&a, "Llama-3.1-8B", &err), OK, "%s", err.text);
+    cr_expect(!noted(&a, "dtype"));
 }
 
 Test(leftovers, a_family_that_is_new_is_noted) {
