@@ -1,6 +1,6 @@
 /* attention_parts.h -- what the files of attention share: attention_plan.c (how work is cut),
- * attention_tiles.c and attention_rows.c (an item, with many query rows or few), attention.c (the
- * call). Nobody else's. */
+ * attention_tiles.c and attention_rows.c (an item, with many query rows or few), attention_long.c
+ * (the sums of a long one), attention.c (the call). Nobody else's. */
 #ifndef KVLAB_ATTENTION_PARTS_H
 #define KVLAB_ATTENTION_PARTS_H
 
@@ -100,6 +100,8 @@ size_t long_floats(const Plan *plan, size_t rows);
 LongSums long_begin(const Item *item, size_t tokens);
 void long_add(LongSums *sums, const Item *item, size_t tokens);
 void long_end(LongSums *sums, const Item *item);
+
+/* ---- where the rows of an item lie, and what they see ---- */
 
 static inline const unsigned char *block_of(const Item *item, size_t token) {
     const KvSequence *s = &item->a->sequence[item->block->sequence];
