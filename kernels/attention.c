@@ -1,7 +1,7 @@
 /* attention.c -- the driver of attention: layout of blocks, the call, the merge of partial results.
  *
- * attention_plan.c cuts the work into items, attention_tiles.c and attention_rows.c compute one,
- * attention_long.c keeps the sums of a long one.
+ * attention_plan.c cuts the work into items, attention_tiles.c, attention_heads.c or
+ * attention_rows.c computes one, attention_long.c keeps the sums of a long one.
  * Each item is computed by one thread in one order, and partial results of the chunks are merged in
  * order: any number of threads gives the same bits. */
 #include "attention.h"
@@ -12,7 +12,10 @@
 
 #include "attention_parts.h"
 
-enum { LINE_FLOATS = 16 }; /* of a row that are merged at once; the padded width is a multiple */
+enum {
+    LINE_FLOATS = 16, /* of a row that are merged at once; the padded width is a multiple */
+    TILE_ROWS_MIN = 8 /* from so many rows on coded ones are decoded once for all of them */
+};
 
 KvLayout kv_layout(KvType type, size_t kv_heads, size_t dk, size_t dv, bool v_in_k,
                    size_t block_tokens) {
@@ -82,6 +85,35 @@ static void write_block(const Item *item, float *parts) {
     for (size_t r = 0; r < item->block->rows; r++) write_row(item, r, &first);
 }
 
+/* Rows of one head each, head by head. */
+static void attend_each_head(const Item *item, size_t begin, size_t end) {
+    for (size_t i = 0; i < item->block->heads; i++) {
+        Block block = *item->block;
+        Item one = *item;
+        block.head += i;
+        block.heads = block.rows = 1;
+        one.block = &block;
+        one.part.o += i * item->plan->v_ld;
+        one.part.max += i, one.part.sum += i;
+        attend_by_rows(&one, begin, end);
+    }
+}
+
+static void attend(const Item *item, size_t begin, size_t end) {
+    const Block *b = item->block;
+    const KvLayout *l = &item->a->layout;
+    const size_t each = b->rows / b->heads;
+    const bool few = !l->coding && tile_is_few(item->kernels, l->k.type, l->v.type, each);
+    if (few && each == 1)
+        attend_by_heads(item, begin, end);
+    else if (few || each >= TILE_ROWS_MIN)
+        attend_by_tiles(item, begin, end);
+    else if (b->heads > 1)
+        attend_each_head(item, begin, end);
+    else
+        attend_by_rows(item, begin, end);
+}
+
 /* Computes one chunk of a block; the rows of a block of one chunk are written at once. */
 static void run_item(Item *item, size_t chunk, float *parts) {
     const Block *b = item->block;
@@ -93,10 +125,7 @@ static void run_item(Item *item, size_t chunk, float *parts) {
     }
     const size_t begin = smaller(chunk * b->chunk_tokens, b->visible);
     const size_t end = smaller(begin + b->chunk_tokens, b->visible);
-    if (block_is_tiled(item->kernels, item->a, b))
-        attend_by_tiles(item, begin, end);
-    else
-        attend_by_rows(item, begin, end);
+    attend(item, begin, end);
     if (b->chunks == 1) write_block(item, parts);
 }
 

@@ -1,7 +1,7 @@
 /* attention_long.c -- sums over many tokens that lose nothing to their number.
  *
  * A sum in floats of n values of mixed signs is off by about the square root of n roundings. So the
- * sums of each STRETCH_TOKENS tokens begin anew, and what they came to is added up in doubles: a
+ * sums of each stretch of tokens begin anew, and what they came to is added up in doubles: a
  * long item is as near as one stretch of it. Bound by memory; one pass over the outputs in a
  * thousand tokens is lost in the time of the tiles. */
 #include <math.h>
@@ -10,13 +10,14 @@
 #include "attention_parts.h"
 
 size_t long_floats(const Plan *plan, size_t rows) {
-    return plan->chunk > STRETCH_TOKENS ? 2 * part_floats(plan, rows) : 0;
+    const size_t stretch = plan->one_row ? ONE_ROW_STRETCH : STRETCH_TOKENS;
+    return plan->chunk > stretch ? 2 * part_floats(plan, rows) : 0;
 }
 
 LongSums long_begin(const Item *item, size_t tokens) {
-    LongSums sums = { .o = NULL };
     const size_t rows = item->block->rows, floats = rows * item->plan->v_ld;
-    if (tokens <= STRETCH_TOKENS) return sums;
+    LongSums sums = { .stretch = rows == item->block->heads ? ONE_ROW_STRETCH : STRETCH_TOKENS };
+    if (tokens <= sums.stretch) return sums;
     sums.o = (double *)(void *)(item->work + item->plan->longer);
     sums.max = sums.o + floats;
     sums.sum = sums.max + tile_lanes(rows);
@@ -46,7 +47,7 @@ static void add_part(LongSums *sums, const Item *item) {
 
 void long_add(LongSums *sums, const Item *item, size_t tokens) {
     sums->tokens += tokens;
-    if (sums->o && sums->tokens >= STRETCH_TOKENS) add_part(sums, item);
+    if (sums->o && sums->tokens >= sums->stretch) add_part(sums, item);
 }
 
 void long_end(LongSums *sums, const Item *item) {

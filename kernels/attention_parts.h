@@ -1,23 +1,25 @@
 /* attention_parts.h -- what the files of attention share: attention_plan.c (how work is cut),
- * attention_tiles.c and attention_rows.c (an item, with many query rows or few), attention_long.c
- * (the sums of a long one), attention.c (the call). Nobody else's. */
+ * attention_tiles.c, attention_heads.c and attention_rows.c (an item, by what its rows are),
+ * attention_long.c (the sums of a long one), attention.c (the call). Nobody else's. */
 #ifndef KVLAB_ATTENTION_PARTS_H
 #define KVLAB_ATTENTION_PARTS_H
 
 #include "attention.h"
 
 enum {
-    BLOCK_ROWS_MAX = 128, /* query rows of a block: of MLA all heads, at 128 of them */
-    CHUNKS_MOST = 64,     /* of a block; items that a call is cut into, about */
-    STRETCH_TOKENS = 1024 /* tokens whose sums are floats; attention_long.c */
+    BLOCK_ROWS_MAX = 128,  /* query rows of a block: of MLA all heads, at 128 of them */
+    HEADS_TOGETHER = 8,    /* heads of a block, where each has one row */
+    CHUNKS_MOST = 64,      /* of a block; items that a call is cut into, about */
+    STRETCH_TOKENS = 1024, /* tokens whose sums are floats, attention_long.c; fewer ... */
+    ONE_ROW_STRETCH = 256  /* ... where a head has one row: its chunks may be so short too */
 };
 
 /* How a call is cut and where things lie in a thread's workspace (offsets in floats). */
 typedef struct {
     size_t group;      /* query heads of a kv head */
     size_t block_rows; /* at most */
-    size_t tile;       /* tokens, at most */
     size_t chunk;      /* tokens, at most */
+    bool one_row;      /* is there a sequence whose heads have one row each? */
     size_t k_ld, v_ld; /* padded widths of query and output */
     size_t s, factor, rows, coded, part, longer, thread_floats; /* queries lie at 0 */
 } Plan;
@@ -25,7 +27,8 @@ typedef struct {
 /* One block while walking over all of them in order, with what has gone before it. */
 typedef struct {
     size_t sequence, head, first; /* first of its rows, out of q_tokens * group */
-    size_t rows;                  /* 0 at the end */
+    size_t heads;                 /* from `head` on; more than one have a row each */
+    size_t rows;                  /* of all its heads; 0 at the end */
     size_t visible;               /* tokens that its last row sees */
     size_t chunks, chunk_tokens;
     size_t query;      /* query tokens of the sequences before */
@@ -77,20 +80,21 @@ Part part_at(const Plan *plan, size_t rows, float *floats);
 Block block_begin(const Attention *a, const Plan *plan);
 void block_next(const Attention *a, const Plan *plan, Block *b);
 
-/* Rows enough that a tile is decoded for all of them, or kernels of few rows for it? */
-bool block_is_tiled(const Kernels *kernels, const Attention *a, const Block *b);
-
 /* ---- an item: rows of a block, and tokens from `begin` to `end` ---- */
 
-/* Add to the part, which begins as nothing seen: o and sum 0, max -INFINITY. */
+/* By tiles: rows enough that a tile is decoded for all of them, or kernels of few rows for it. By
+ * heads: of such kernels, where each head has one row. By rows: the others. All add to the part,
+ * which begins as nothing seen: o and sum 0, max -INFINITY. */
 void attend_by_tiles(const Item *item, size_t begin, size_t end);
+void attend_by_heads(const Item *item, size_t begin, size_t end);
 void attend_by_rows(const Item *item, size_t begin, size_t end);
 
 /* ---- attention_long.c: the sums of an item of more tokens than a stretch ---- */
 
 typedef struct {
     double *o, *max, *sum; /* as of a part; o NULL: the item is short */
-    size_t tokens;         /* in the part now */
+    size_t tokens;         /* in the part now, and at most */
+    size_t stretch;
 } LongSums;
 
 /* Floats of workspace that a thread needs for them. */
@@ -109,15 +113,15 @@ static inline const unsigned char *block_of(const Item *item, size_t token) {
     return s->pool + (size_t)s->table[token / l->block_tokens] * l->block_bytes;
 }
 
-static inline const unsigned char *key_row(const Item *item, size_t token) {
+static inline const unsigned char *key_row(const Item *item, size_t head, size_t token) {
     const KvLayout *l = &item->a->layout;
-    return block_of(item, token) + l->k_offset + item->block->head * l->k_head +
+    return block_of(item, token) + l->k_offset + head * l->k_head +
            token % l->block_tokens * l->k_row;
 }
 
-static inline const unsigned char *value_row(const Item *item, size_t token) {
+static inline const unsigned char *value_row(const Item *item, size_t head, size_t token) {
     const KvLayout *l = &item->a->layout;
-    return block_of(item, token) + l->v_offset + item->block->head * l->v_head +
+    return block_of(item, token) + l->v_offset + head * l->v_head +
            token % l->block_tokens * l->v_row;
 }
 
@@ -127,11 +131,33 @@ static inline size_t run_length(const Item *item, size_t token, size_t n) {
     return smaller(n, block_tokens - token % block_tokens);
 }
 
+/* Where the rows of a head of a sequence of the block lie: pointers to n of them. A latent has no
+ * values of its own. */
+typedef struct {
+    const unsigned char *keys[TILE_TOKENS_MAX], *values[TILE_TOKENS_MAX];
+} RowPointers;
+
+static inline TileRows find_rows(const Item *item, size_t head, size_t from, size_t n,
+                                 RowPointers *at) {
+    const KvLayout *l = &item->a->layout;
+    for (size_t j = 0, run; j < n; j += run) {
+        run = run_length(item, from + j, n - j);
+        const unsigned char *key = key_row(item, head, from + j),
+                            *value = value_row(item, head, from + j);
+        for (size_t i = 0; i < run; i++) {
+            at->keys[j + i] = key + i * l->k_row;
+            at->values[j + i] = value + i * l->v_row;
+        }
+    }
+    return (TileRows){ n, at->keys, l->v_in_k ? NULL : at->values };
+}
+
 /* Where row r of the block lies among the rows of q, out and lse, in rows. */
 static inline size_t global_row(const Item *item, size_t r) {
-    const size_t row = item->block->first + r, group = item->plan->group;
-    const size_t token = item->block->query + row / group;
-    return token * item->a->heads + item->block->head * group + row % group;
+    const Block *b = item->block;
+    const size_t each = b->rows / b->heads, group = item->plan->group;
+    const size_t row = b->first + r % each, head = b->head + r / each;
+    return (b->query + row / group) * item->a->heads + head * group + row % group;
 }
 
 /* How many of the n tokens from `from` on row r of the block sees. */

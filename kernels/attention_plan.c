@@ -11,7 +11,6 @@
 
 enum {
     FLOATS_OF_LINE = 16,
-    TILE_ROWS_MIN = 8,      /* from so many rows on coded ones are decoded once for all of them */
     CHUNK_STEP = 32,        /* chunks are alike to so many tokens */
     CHUNK_TOKENS = 1024,    /* shorter chunks cost a few percent of their work to merge, ... */
     CHUNK_TOKENS_MIN = 256, /* ... which pays where there would be fewer items than ITEMS_LEAST */
@@ -29,8 +28,10 @@ static size_t sequence_rows(const Attention *a, const Plan *plan, size_t sequenc
 
 /* Completes a block whose sequence, head and first row are set. */
 static void block_measure(const Attention *a, const Plan *plan, Block *b) {
-    b->rows = smaller(plan->block_rows, sequence_rows(a, plan, b->sequence) - b->first);
-    const size_t last_token = (b->first + b->rows - 1) / plan->group;
+    const size_t rows = sequence_rows(a, plan, b->sequence);
+    b->heads = rows == 1 ? smaller(HEADS_TOGETHER, a->layout.kv_heads - b->head) : 1;
+    b->rows = rows == 1 ? b->heads : smaller(plan->block_rows, rows - b->first);
+    const size_t last_token = rows == 1 ? 0 : (b->first + b->rows - 1) / plan->group;
     b->visible = visible_tokens(&a->sequence[b->sequence], last_token);
     b->chunks = larger(1, ceil_div(b->visible, plan->chunk));
     b->chunk_tokens = ceil_div(ceil_div(b->visible, b->chunks), CHUNK_STEP) * CHUNK_STEP;
@@ -65,10 +66,11 @@ Part part_at(const Plan *plan, size_t rows, float *floats) {
 void block_next(const Attention *a, const Plan *plan, Block *b) {
     b->first_item += b->chunks;
     if (b->chunks > 1) b->part += b->chunks * part_floats(plan, b->rows);
-    b->first += b->rows;
+    b->first += b->rows / b->heads;
     if (b->first == sequence_rows(a, plan, b->sequence)) {
         b->first = 0;
-        if (++b->head == a->layout.kv_heads) {
+        b->head += b->heads;
+        if (b->head == a->layout.kv_heads) {
             b->head = 0;
             b->query += a->sequence[b->sequence++].q_tokens;
             block_enter(a, plan, b);
@@ -76,12 +78,6 @@ void block_next(const Attention *a, const Plan *plan, Block *b) {
         }
     }
     block_measure(a, plan, b);
-}
-
-bool block_is_tiled(const Kernels *kernels, const Attention *a, const Block *b) {
-    const KvLayout *l = &a->layout;
-    return b->rows >= TILE_ROWS_MIN ||
-           (!l->coding && tile_is_few(kernels, l->k.type, l->v.type, b->rows));
 }
 
 static void place_workspace(const Attention *a, Plan *plan) {
@@ -102,9 +98,11 @@ Plan attention_plan(const Attention *a) {
     const KvLayout *l = &a->layout;
     Plan plan = { .group = a->heads / l->kv_heads, .k_ld = padded(l->dk), .v_ld = padded(l->dv) };
     size_t most_rows = 1;
-    for (size_t i = 0; i < a->sequences; i++)
+    for (size_t i = 0; i < a->sequences; i++) {
         most_rows = larger(most_rows, sequence_rows(a, &plan, i));
-    plan.block_rows = smaller(BLOCK_ROWS_MAX, most_rows);
+        plan.one_row = plan.one_row || sequence_rows(a, &plan, i) == 1;
+    }
+    plan.block_rows = smaller(BLOCK_ROWS_MAX, larger(most_rows, HEADS_TOGETHER));
 
     plan.chunk = SIZE_MAX;
     size_t total = 0;

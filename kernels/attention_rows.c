@@ -72,10 +72,10 @@ static void tile_scores(const Item *item, size_t from, size_t n) {
     const KvLayout *l = &item->a->layout;
     for (size_t j = 0, run; j < n; j += run) {
         run = piece_length(item, from + j, n - j);
-        if (!l->v_in_k) prefetch(value_row(item, from + j), run * l->v_row);
+        if (!l->v_in_k) prefetch(value_row(item, item->block->head, from + j), run * l->v_row);
         item->kernels->scores[l->k.type](&l->k, item->block->rows, run, l->dk, item->work,
-                                         plan->k_ld, key_row(item, from + j), l->k_row,
-                                         item->work + plan->s + j, DIRECT_TOKENS);
+                                         plan->k_ld, key_row(item, item->block->head, from + j),
+                                         l->k_row, item->work + plan->s + j, DIRECT_TOKENS);
     }
 }
 
@@ -86,10 +86,11 @@ static void tile_values(const Item *item, size_t from, size_t n) {
         run = piece_length(item, from + j, n - j);
         const size_t ahead = from + j + n;
         if (ahead < item->block->visible)
-            prefetch(key_row(item, ahead), piece_length(item, ahead, run) * l->k_row);
+            prefetch(key_row(item, item->block->head, ahead),
+                     piece_length(item, ahead, run) * l->k_row);
         item->kernels->values[l->v.type](
             &l->v, item->block->rows, run, l->dv, item->work + plan->s + j, DIRECT_TOKENS,
-            value_row(item, from + j), l->v_row, item->part.o, plan->v_ld);
+            value_row(item, item->block->head, from + j), l->v_row, item->part.o, plan->v_ld);
     }
 }
 

@@ -8,11 +8,6 @@
 
 #include "attention_parts.h"
 
-/* Where the rows of a tile and of the next one lie. */
-typedef struct {
-    const unsigned char *keys[2][TILE_TOKENS_MAX], *values[2][TILE_TOKENS_MAX];
-} Pointers;
-
 static bool takes(const TileKernels *kernels, const Tile *t) {
     return !kernels->takes || (kernels->takes(&t->k) && kernels->takes(&t->v));
 }
@@ -53,32 +48,18 @@ static void pack_queries(const Item *item, const Tile *t, const TileKernels *ker
     kernels->queries(t, rows);
 }
 
-static TileRows find_rows(const Item *item, size_t from, size_t n, Pointers *pointers, int side) {
-    const KvLayout *l = &item->a->layout;
-    const unsigned char **keys = pointers->keys[side], **values = pointers->values[side];
-    for (size_t j = 0, run; j < n; j += run) {
-        run = run_length(item, from + j, n - j);
-        const unsigned char *key = key_row(item, from + j), *value = value_row(item, from + j);
-        for (size_t i = 0; i < run; i++) {
-            keys[j + i] = key + i * l->k_row;
-            values[j + i] = value + i * l->v_row;
-        }
-    }
-    return (TileRows){ n, keys, l->v_in_k ? NULL : values };
-}
-
 /* Rows of a layout's own coding become floats first. */
-static TileRows decode_coded(const Item *item, size_t from, size_t n, Pointers *pointers) {
+static TileRows decode_coded(const Item *item, size_t from, size_t n, RowPointers *pointers) {
     const KvLayout *l = &item->a->layout;
     const Plan *plan = item->plan;
     float *keys = item->work + plan->coded, *values = keys + TILE_TOKENS_MAX * plan->k_ld;
     l->coding->decode(l->coding, item->kernels, &item->a->sequence[item->block->sequence],
                       item->block->head, from, n, keys, plan->k_ld, values, plan->v_ld);
     for (size_t j = 0; j < n; j++) {
-        pointers->keys[0][j] = (const void *)(keys + j * plan->k_ld);
-        pointers->values[0][j] = (const void *)(values + j * plan->v_ld);
+        pointers->keys[j] = (const void *)(keys + j * plan->k_ld);
+        pointers->values[j] = (const void *)(values + j * plan->v_ld);
     }
-    return (TileRows){ n, pointers->keys[0], l->v_in_k ? NULL : pointers->values[0] };
+    return (TileRows){ n, pointers->keys, l->v_in_k ? NULL : pointers->values };
 }
 
 void attend_by_tiles(const Item *item, size_t begin, size_t end) {
@@ -86,22 +67,24 @@ void attend_by_tiles(const Item *item, size_t begin, size_t end) {
     const TileKernels *kernels = route(&t);
     const bool coded = item->a->layout.coding != NULL;
     uint32_t seen[BLOCK_ROWS_MAX];
-    Pointers pointers;
-    if (t.m == 1 && kernels == t.kernels->few[t.k.type]) t.ld_s = 1;
+    RowPointers pointers[2]; /* of this tile and the next */
+    if (kernels == t.kernels->few[t.k.type]) t.ld_s = tile_few_lanes(t.m);
     pack_queries(item, &t, kernels);
     LongSums sums = long_begin(item, end - begin);
     int side = 0;
     if (!coded)
-        t.next = find_rows(item, begin, smaller(kernels->tokens, end - begin), &pointers, side);
+        t.next = find_rows(item, item->block->head, begin, smaller(kernels->tokens, end - begin),
+                           pointers);
     for (size_t from = begin; from < end; from += t.n) {
         t.n = smaller(kernels->tokens, end - from);
         if (coded) {
-            t.stored = decode_coded(item, from, t.n, &pointers);
+            t.stored = decode_coded(item, from, t.n, pointers);
         } else {
             const size_t after = from + t.n;
             t.stored = t.next;
             side = !side;
-            t.next = find_rows(item, after, smaller(kernels->tokens, end - after), &pointers, side);
+            t.next = find_rows(item, item->block->head, after,
+                               smaller(kernels->tokens, end - after), pointers + side);
         }
         t.seen = NULL;
         if (row_sees(item, 0, from, t.n) < t.n) {

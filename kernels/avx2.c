@@ -65,6 +65,10 @@ static inline vec vec_load(const void *p) {
 static inline void vec_store(float *p, vec a) {
     _mm256_storeu_ps(p, a);
 }
+static inline vec vec_held(vec a) {
+    __asm__("" : "+x"(a));
+    return a;
+}
 
 /* All ones in the first n lanes: a window into a row of ones followed by zeros. */
 static inline __m256i first_lanes(size_t n) {
@@ -112,6 +116,14 @@ static inline vec vec_even_bf16(const void *p) {
 static inline vec vec_odd_bf16(const void *p) {
     const __m256i high = _mm256_set1_epi32((int)0xffff0000);
     return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256(p), high));
+}
+static inline vec vec_odd_bf16_lean(const void *p) {
+    static const uint32_t high[8]
+        __attribute__((aligned(32))) = { 0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000,
+                                         0xffff0000, 0xffff0000, 0xffff0000, 0xffff0000 };
+    vec a = _mm256_loadu_ps(p);
+    __asm__("vandps %1, %0, %0" : "+x"(a) : "m"(*(const __m256 *)(const void *)high));
+    return a;
 }
 static inline void vec_zip(vec *even, vec *odd) {
     const vec low = _mm256_unpacklo_ps(*even, *odd), high = _mm256_unpackhi_ps(*even, *odd);

@@ -16,6 +16,9 @@ static inline vec vec_odd_bf16(const void *p) {
     const __m512i high = _mm512_set1_epi32((int)0xffff0000);
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), high));
 }
+static inline vec vec_odd_bf16_lean(const void *p) {
+    return vec_odd_bf16(p);
+}
 static inline void vec_zip(vec *even, vec *odd) {
     const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     const __m512i last = _mm512_add_epi32(first, _mm512_set1_epi32(8));

@@ -67,6 +67,9 @@ static inline vec vec_load(const void *p) {
 static inline void vec_store(float *p, vec a) {
     _mm512_storeu_ps(p, a);
 }
+static inline vec vec_held(vec a) { /* two loads a cycle are enough for one multiply-add */
+    return a;
+}
 
 static inline __mmask16 first_lanes(size_t n) {
     return (__mmask16)((1u << n) - 1u);

@@ -80,6 +80,10 @@ static inline vec vec_load(const void *p) {
 static inline void vec_store(float *p, vec a) {
     vst1q_f32(p, a);
 }
+static inline vec vec_held(vec a) {
+    __asm__("" : "+w"(a));
+    return a;
+}
 
 static inline vec vec_load_part(const void *p, size_t n) {
     float lanes[WIDTH] = { 0 };
@@ -124,6 +128,9 @@ static inline vec vec_even_bf16(const void *p) {
 }
 static inline vec vec_odd_bf16(const void *p) {
     return vreinterpretq_f32_u32(vandq_u32(bf16_pairs(p), vdupq_n_u32(0xffff0000u)));
+}
+static inline vec vec_odd_bf16_lean(const void *p) {
+    return vec_odd_bf16(p);
 }
 static inline void vec_zip(vec *even, vec *odd) {
     const vec low = vzip1q_f32(*even, *odd);

@@ -12,6 +12,12 @@ size_t tile_lanes(size_t m) {
     return (lines(m) | 1) * LINE;
 }
 
+size_t tile_few_lanes(size_t m) {
+    size_t lanes = 1;
+    while (lanes < m) lanes *= 2;
+    return lanes;
+}
+
 size_t tile_query_floats(size_t m, size_t dk) {
     return (m + TILE_LANES - 1) / TILE_LANES * TILE_LANES * (dk + ROW_EXTRA);
 }

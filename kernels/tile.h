@@ -56,7 +56,7 @@ typedef struct {
     float *queries;            /* tile_query_floats(m, dk) */
     float *rows;               /* tile_row_floats(n, dk, dv, v_in_k) */
     float *s;                  /* [n][ld_s], behind softmax the weights */
-    size_t ld_s;               /* tile_lanes(m); 1 for the one row of kernels of few rows */
+    size_t ld_s;               /* tile_lanes(m); of kernels of few rows tile_few_lanes(m) */
     float *max, *sum, *factor; /* [m] padded; max begins as -INFINITY, sum as 0 */
     float *o;                  /* [m][ld_o], begins as 0; divided by sum at the end */
     size_t ld_o;
@@ -82,7 +82,8 @@ typedef struct {
 } TileKernels;
 
 /* Room that suffices every route, in floats. */
-size_t tile_lanes(size_t m); /* an odd number of cache lines: columns spread over all sets */
+size_t tile_lanes(size_t m);     /* an odd number of cache lines: columns spread over all sets */
+size_t tile_few_lanes(size_t m); /* m rounded up to a power of two */
 size_t tile_query_floats(size_t m, size_t dk);
 size_t tile_row_floats(size_t n, size_t dk, size_t dv, bool v_in_k);
 
@@ -99,16 +100,16 @@ TileAhead tile_ahead(const Tile *t, size_t steps);
 /* Into the second cache: the first is full of what is being computed. */
 static inline void tile_ask(TileAhead *ahead) {
     const TileRows *next = ahead->next;
-    for (size_t i = 0; i < ahead->lines && ahead->row < next->n; i++) {
-        const size_t at = ahead->at, keys = ahead->key_bytes;
+    const size_t keys = ahead->key_bytes, line = 64;
+    for (size_t left = ahead->lines; left && ahead->row < next->n;) {
+        const size_t at = ahead->at, end = at < keys ? keys : ahead->row_bytes;
         const unsigned char *p =
             at < keys ? next->keys[ahead->row] + at : next->values[ahead->row] + (at - keys);
-        __builtin_prefetch(p, 0, 2);
-        ahead->at = at < keys && at + 64 > keys ? keys : at + 64;
-        if (ahead->at >= ahead->row_bytes) {
-            ahead->at = 0;
-            ahead->row++;
-        }
+        const size_t bytes = left * line < end - at ? left * line : end - at;
+        for (size_t i = 0; i < bytes; i += line) __builtin_prefetch(p + i, 0, 2);
+        left -= (bytes + line - 1) / line;
+        ahead->at += bytes;
+        if (ahead->at == ahead->row_bytes) ahead->at = 0, ahead->row++;
     }
 }
 

@@ -30,10 +30,14 @@ INLINE void store_weights(float *s, const vec *w, vec *total) {
 
 /* A panel of `width` rows from `first` on; rows behind the last are zeros. */
 static void pack_panel(const Tile *t, const float *const *rows, size_t first, size_t width) {
+    enum { AT_ONCE = 16 }; /* elements: what is written of them stays in the first cache */
     float *out = t->queries + first * t->dk;
-    for (size_t i = 0; i < width; i++) {
-        const float *row = first + i < t->m ? rows[first + i] : NULL;
-        for (size_t e = 0; e < t->dk; e++) out[e * width + i] = row ? row[e] : 0;
+    for (size_t e = 0, end; e < t->dk; e = end) {
+        end = smaller_of(e + AT_ONCE, t->dk);
+        for (size_t i = 0; i < width; i++) {
+            const float *row = first + i < t->m ? rows[first + i] : NULL;
+            for (size_t j = e; j < end; j++) out[j * width + i] = row ? row[j] : 0;
+        }
     }
 }
 

@@ -12,11 +12,15 @@
  * elements at a time, the other halves after them.
  *
  * The next tile's keys are asked for while this one's are scored, its values while these are added
- * up, so that memory never waits for arithmetic: each row once, a few at a time. */
+ * up, so that memory never waits for arithmetic: each row once, a few at a time.
+ *
+ * Tried and dropped, on Zen 3: values of four rows by three registers (the compiler keeps sums in
+ * memory); queries as memory operands of each multiply-add (15 loads for 12: scores at 0.65 of the
+ * peak, 0.77 so); four steps a turn of the loop of scores; requests into the first cache. */
 #ifndef KVLAB_TILE_FEW_H
 #define KVLAB_TILE_FEW_H
 
-enum { FEW_TOKENS = 48, STEP = 2 * WIDTH, TOKENS_A_REQUEST = 8, LINE_BYTES = 64 };
+enum { FEW_TOKENS = 64, STEP = 2 * WIDTH, TOKENS_A_REQUEST = 8, LINE_BYTES = 64 };
 
 /* Elements of the halves of a row that fill whole registers; what is left is kept in order. */
 static inline size_t half_width(size_t d) {
@@ -28,6 +32,11 @@ static inline size_t half_width(size_t d) {
 INLINE vec load_half(RowType type, const unsigned char *p, bool second) {
     if (type == ROW_BF16) return second ? vec_odd_bf16(p) : vec_even_bf16(p);
     return load_element(type, second ? p + WIDTH * element_bytes(type) : p);
+}
+
+/* The same where all registers hold something else. */
+INLINE vec load_key_half(RowType type, const unsigned char *p, bool second) {
+    return type == ROW_BF16 && second ? vec_odd_bf16_lean(p) : load_half(type, p, second);
 }
 
 /* Two halves as 2*WIDTH elements in order. */
@@ -72,18 +81,39 @@ INLINE void request(Requests *r) {
 /* ---- scores ---- */
 
 /* Adds to rows x tokens sums the products of half a row: queries [rows][ld], keys from byte `at`.
- */
+ * Sums fill the registers: a pass over each half needs no more. */
 INLINE void add_half(RowType type, size_t rows, size_t tokens, size_t half, bool second,
                      const float *q, size_t ld, const unsigned char *const *keys, vec *sums) {
     const size_t step = 2 * element_bytes(type);
     vec key[BLOCK_MAX];
     for (size_t e = 0; e < half; e += WIDTH) {
         UNROLL for (size_t c = 0; c < tokens; c++) key[c] =
-            load_half(type, keys[c] + e * step, second);
+            load_key_half(type, keys[c] + e * step, second);
         UNROLL for (size_t i = 0; i < rows; i++) {
-            const vec x = vec_load(q + i * ld + e);
+            const vec x = vec_held(vec_load(q + i * ld + e));
             UNROLL for (size_t c = 0; c < tokens; c++) sums[c * rows + i] =
                 vec_fma(x, key[c], sums[c * rows + i]);
+        }
+    }
+}
+
+/* The same of both halves in one pass: keys are loaded once. */
+INLINE void add_halves(RowType type, size_t rows, size_t tokens, size_t half, const float *q,
+                       size_t ld, const unsigned char *const *keys, vec *sums) {
+    const size_t step = 2 * element_bytes(type);
+    vec first[BLOCK_MAX], second[BLOCK_MAX];
+    for (size_t e = 0; e < half; e += WIDTH) {
+        UNROLL for (size_t i = 0; i < rows; i++) {
+            first[i] = vec_load(q + i * ld + e);
+            second[i] = vec_load(q + i * ld + half + e);
+        }
+        UNROLL for (size_t c = 0; c < tokens; c++) {
+            const vec a = load_half(type, keys[c] + e * step, false),
+                      b = load_half(type, keys[c] + e * step, true);
+            UNROLL for (size_t i = 0; i < rows; i++) {
+                vec *sum = sums + c * rows + i;
+                *sum = vec_fma(second[i], b, vec_fma(first[i], a, *sum));
+            }
         }
     }
 }
@@ -98,8 +128,12 @@ INLINE void few_scores_block(RowType type, const Tile *t, size_t first, size_t r
     float totals[BLOCK_MAX];
     UNROLL for (size_t c = 0; c < tokens; c++) keys[c] = t->stored.keys[j + c];
     UNROLL for (size_t c = 0; c <= last; c++) sums[c] = vec_zero();
-    add_half(type, rows, tokens, half, false, q, ld, keys, sums);
-    add_half(type, rows, tokens, half, true, q + half, ld, keys, sums);
+    if (rows < 4) {
+        add_halves(type, rows, tokens, half, q, ld, keys, sums);
+    } else {
+        add_half(type, rows, tokens, half, false, q, ld, keys, sums);
+        add_half(type, rows, tokens, half, true, q + half, ld, keys, sums);
+    }
     float *s = t->s + j * t->ld_s + first;
     UNROLL for (size_t c = 0; c <= last; c += 4)
         vec_sum4(sums[c], sums[c + 1 < last ? c + 1 : last], sums[c + 2 < last ? c + 2 : last],
@@ -241,12 +275,66 @@ INLINE void few_values(RowType type, const Tile *t) {
     few_values_rest(type, t, t->dv / STEP * STEP);
 }
 
-/* One row has its scores side by side: a register holds as many of them, not one. */
+#include "tile_one.h"
+
+/* ---- softmax ---- */
+
+/* Scores of all rows lie side by side, `ld_s` to a token, and fill registers: of several tokens, or
+ * part of a token's. Lane l is of row l modulo ld_s. */
+typedef struct {
+    size_t lanes, tokens; /* rows, and tokens, of a register */
+    size_t step, count;   /* floats from register to register, and how many there are */
+} FewLanes;
+
+static FewLanes few_lanes(const Tile *t) {
+    FewLanes l = { .lanes = smaller_of(t->ld_s, WIDTH) };
+    l.tokens = WIDTH / l.lanes;
+    l.step = l.tokens * t->ld_s;
+    l.count = (t->n + l.tokens - 1) / l.tokens;
+    return l;
+}
+
+/* What weighs nothing: tokens that a row does not see, and what is left of the last register. */
+static void few_blank(const Tile *t, const FewLanes *l) {
+    for (size_t i = 0; t->seen && i < t->m; i++)
+        for (size_t j = t->seen[i]; j < t->n; j++) t->s[j * t->ld_s + i] = -INFINITY;
+    for (size_t i = t->n * t->ld_s; i < l->count * l->step; i++) t->s[i] = -INFINITY;
+}
+
+/* Each row's value in all of its lanes. */
+static vec few_spread(const float *rows, const FewLanes *l) {
+    float lane[WIDTH];
+    for (size_t i = 0; i < WIDTH; i++) lane[i] = rows[i & (l->lanes - 1)];
+    return vec_load(lane);
+}
+
+static void few_softmax_lanes(const Tile *t, size_t first, const FewLanes *l) {
+    const vec scale = vec_all(t->scale), none = vec_all(-INFINITY);
+    float *s = t->s + first, *max = t->max + first, *sum = t->sum + first, lane[WIDTH];
+    vec greatest = none, total = vec_zero();
+    for (size_t i = 0; i < l->count; i++) greatest = vec_max(vec_load(s + i * l->step), greatest);
+    vec_store(lane, vec_mul(scale, greatest));
+    const vec old_max = few_spread(max, l);
+    for (size_t i = 0; i < WIDTH; i++)
+        if (lane[i] > max[i & (l->lanes - 1)]) max[i & (l->lanes - 1)] = lane[i];
+    const vec new_max = few_spread(max, l);
+    const vec offset = vec_where_less(none, new_max, vec_mul(new_max, vec_all(-1)), vec_zero());
+    for (size_t i = 0; i < l->count; i++) {
+        const vec w = vec_exp(vec_fma(scale, vec_load(s + i * l->step), offset));
+        vec_store(s + i * l->step, w);
+        total = vec_add(total, w);
+    }
+    const vec factor = vec_exp(vec_add(old_max, offset));
+    vec_store(lane, factor);
+    for (size_t i = 0; i < l->lanes; i++) sum[i] *= t->factor[first + i] = lane[i];
+    vec_store(lane, total);
+    for (size_t i = 0; i < WIDTH; i++) sum[i & (l->lanes - 1)] += lane[i];
+}
+
 static void few_softmax(const Tile *t) {
-    if (t->ld_s > 1)
-        tile_softmax(t);
-    else
-        *t->factor = softmax_step(seen_before(t, 1), t->scale, t->s, t->max, t->sum);
+    const FewLanes lanes = few_lanes(t);
+    few_blank(t, &lanes);
+    for (size_t first = 0; first < t->ld_s; first += WIDTH) few_softmax_lanes(t, first, &lanes);
 }
 
 /* ---- the route of a type ---- */
@@ -257,10 +345,10 @@ static void few_softmax(const Tile *t) {
             order_query(type, t->dk, rows[i], t->queries + i * padded_row(t->dk));                 \
     }                                                                                              \
     static void few_scores_##name(const Tile *t) {                                                 \
-        few_scores(type, t);                                                                       \
+        t->m == 1 ? one_scores(type, t) : few_scores(type, t);                                     \
     }                                                                                              \
     static void few_values_##name(const Tile *t) {                                                 \
-        few_values(type, t);                                                                       \
+        t->m == 1 ? one_values(type, t) : few_values(type, t);                                     \
     }                                                                                              \
     static const TileKernels few_##name = { .tokens = FEW_TOKENS,                                  \
                                             .queries = few_queries_##name,                         \

@@ -21,17 +21,15 @@ INLINE vec masked_score(const float *s, size_t j, vec bounds) {
 /* The greatest of old maxima and scaled scores: all lanes see the tokens before `common`, none
  * those from `seen` on. Two chains, so that no step waits for the one before. */
 INLINE vec greatest_scores(const Tile *t, size_t first, size_t common, size_t seen, vec bounds) {
-    const vec scale = vec_all(t->scale);
     const float *s = t->s + first;
-    vec even = vec_load(t->max + first), odd = even;
+    vec even = vec_all(-INFINITY), odd = even;
     size_t j = 0;
     for (; j + 2 <= common; j += 2) {
-        even = vec_max(vec_mul(scale, vec_load(s + j * t->ld_s)), even);
-        odd = vec_max(vec_mul(scale, vec_load(s + (j + 1) * t->ld_s)), odd);
+        even = vec_max(vec_load(s + j * t->ld_s), even);
+        odd = vec_max(vec_load(s + (j + 1) * t->ld_s), odd);
     }
-    for (; j < seen; j++)
-        even = vec_max(vec_mul(scale, masked_score(s + j * t->ld_s, j, bounds)), even);
-    return vec_max(odd, even);
+    for (; j < seen; j++) even = vec_max(masked_score(s + j * t->ld_s, j, bounds), even);
+    return vec_max(vec_mul(vec_all(t->scale), vec_max(odd, even)), vec_load(t->max + first));
 }
 
 /* The rows of one register. */

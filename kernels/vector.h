@@ -9,6 +9,7 @@
  *   vec_sum(a) vec_greatest(a)          over the lanes
  *   vec_sum4(a, b, c, d, out)           four sums at once into out[4]
  *   vec_load(p) vec_store(p, a)         floats, unaligned
+ *   vec_held(a)                         a, in a register: not folded into what uses it
  *   vec_load_part(p, n) vec_store_part(p, n, a)    the first n < WIDTH lanes; the rest reads as 0
  *                                       and memory behind them is not touched
  *   vec_power(a)                        2^k for a = k + 1.5*2^23
@@ -32,22 +33,21 @@ enum { BLOCK_MAX = 32 };
 
 /* e^x within 2 ulp for x from ln(FLT_MIN) to 0 and little above; 0 below, where results would be
  * denormal, -INFINITY included; NaN for NaN. x = k ln 2 + r with |r| <= ln 2 / 2, k rounded by
- * adding 1.5 * 2^23; then the polynomial of Cephes' expf in r, and k into the exponent. */
+ * adding 1.5 * 2^23; then 1 + r + r^2 p(r), p of minimax coefficients (3.1e-9 relative), and k into
+ * the exponent. Below the limit k and r are of no use, and go with the result. */
 INLINE vec vec_exp(vec x) {
-    const vec limit = vec_all(-87.336544f), magic = vec_all(12582912.0f);
-    const vec clamped = vec_max(limit, x);
-    const vec shifted = vec_fma(clamped, vec_all(1.44269504f), magic);
+    const vec shifted = vec_fma(x, vec_all(1.44269504f), vec_all(12582912.0f));
     const vec k = vec_add(shifted, vec_all(-12582912.0f));
-    const vec high = vec_fma(k, vec_all(-0.693359375f), clamped);
+    const vec high = vec_fma(k, vec_all(-0.693359375f), x);
     const vec r = vec_fma(k, vec_all(2.12194440e-4f), high);
-    vec y = vec_all(1.9875691500e-4f);
-    y = vec_fma(y, r, vec_all(1.3981999507e-3f));
-    y = vec_fma(y, r, vec_all(8.3334519073e-3f));
-    y = vec_fma(y, r, vec_all(4.1665795894e-2f));
-    y = vec_fma(y, r, vec_all(1.6666665459e-1f));
-    y = vec_fma(y, r, vec_all(5.0000001201e-1f));
-    y = vec_add(vec_fma(y, vec_mul(r, r), r), vec_all(1.0f));
-    return vec_unless_below(x, limit, vec_mul(y, vec_power(shifted)));
+    vec y = vec_all(1.381454012e-3f);
+    y = vec_fma(y, r, vec_all(8.368745163e-3f));
+    y = vec_fma(y, r, vec_all(4.166839079e-2f));
+    y = vec_fma(y, r, vec_all(1.666652040e-1f));
+    y = vec_fma(y, r, vec_all(4.999999343e-1f));
+    y = vec_fma(y, r, vec_all(1.0f));
+    y = vec_fma(y, r, vec_all(1.0f));
+    return vec_unless_below(x, vec_all(-87.336544f), vec_mul(y, vec_power(shifted)));
 }
 
 #endif

@@ -239,7 +239,7 @@ static void check_tile(const Kernels *tier, const TileKernels *kernels, Route ro
     Tile *t = &s.t;
     size_t guards[7];
     float *all = arrays_new(t, guards), *scores = room(tile_lanes(t->m) * t->n, sizeof *scores);
-    if (kernels == tier->few[type] && t->m == 1) t->ld_s = 1;
+    if (kernels == tier->few[type]) t->ld_s = tile_few_lanes(t->m);
     kernels->queries(t, s.query_rows);
     kernels->scores(t);
     check_scores(&s, route, whole, name);
