@@ -30,7 +30,7 @@ INLINE void scores_block(RowType type, size_t rows, size_t tokens, size_t d, con
         UNROLL for (size_t j = 0; j < tokens; j++) keys[j] =
             load_element(type, k + j * k_stride + e * bytes);
         UNROLL for (size_t i = 0; i < rows; i++) {
-            const vec x = vec_load(q + i * ld_q + e);
+            const vec x = vec_held(vec_load(q + i * ld_q + e));
             UNROLL for (size_t j = 0; j < tokens; j++) sums[i * tokens + j] =
                 vec_fma(x, keys[j], sums[i * tokens + j]);
         }
