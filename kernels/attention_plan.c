@@ -1,7 +1,8 @@
 /* attention_plan.c -- how a call is cut into items.
  *
  *   block   query rows that look at the same cached rows: (query token, head of the group) pairs of
- *           one kv head. For absorbed MLA that is all heads of a query token.
+ *           one kv head. For absorbed MLA that is all heads of a query token. Where heads have
+ *           one row each, as in decode of MHA, some of them that lie side by side in memory.
  *   chunk   a stretch of the context that a block looks at; more than one where blocks alone would
  *           be too few or too unequal to keep many cores busy.
  *   item    a block and a chunk: what one thread takes at a time.

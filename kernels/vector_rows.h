@@ -5,6 +5,7 @@
  *
  *   vec_load_bf16(p) vec_store_bf16(p, a) vec_load_f16(p) vec_store_f16(p, a)
  *   vec_even_bf16(p) vec_odd_bf16(p)    of 2*WIDTH bf16 the even ones and the odd ones
+ *   vec_odd_bf16_lean(p)                the same odd ones; holds no register between calls
  *   vec_zip(even, odd)                  such two registers back in order, in place
  *   vec_load32_int8(p, a)               32 signed bytes into VECS registers
  *   vec_load32_halves(p, a)             the low halves of 16 bytes, then the high ones
