@@ -8,23 +8,26 @@
  *
  * bf16 is read as pairs: a shift leaves the even elements of a dword and a mask the odd ones, one
  * operation a register, where widening in order takes two to three. Queries are brought into that
- * order once, outputs back from it at the end of a tile: an order is a half of a step of 2*WIDTH
- * elements at a time, the other halves after them.
+ * order once, outputs back from it at the end of a tile: of each step of 2*WIDTH elements first the
+ * even ones, then the odd ones.
  *
  * The next tile's keys are asked for while this one's are scored, its values while these are added
- * up, so that memory never waits for arithmetic: each row once, a few at a time.
+ * up, so that memory never waits for arithmetic: a line or less a turn of the inner loops, in the
+ * order of memory, for bursts delay what the second cache serves.
  *
- * Tried and dropped, on Zen 3: values of four rows by three registers (the compiler keeps sums in
- * memory); queries as memory operands of each multiply-add (15 loads for 12: scores at 0.65 of the
- * peak, 0.77 so); four steps a turn of the loop of scores; requests into the first cache. */
+ * Tried and dropped, on Zen 3: values of four rows by three registers (half of the speed); queries
+ * as memory operands of each multiply-add (15 loads for 12); inner loops unrolled (scores at 0.80
+ * of the peak, at 1.00 rolled up, sums across lanes aside); two tokens in the halves of a register,
+ * which halves those sums (0.68 for 0.84); whole rows asked for every few tokens; requests into the
+ * first cache. */
 #ifndef KVLAB_TILE_FEW_H
 #define KVLAB_TILE_FEW_H
 
-enum { FEW_TOKENS = 64, STEP = 2 * WIDTH, TOKENS_A_REQUEST = 8, LINE_BYTES = 64 };
+enum { FEW_TOKENS = 64, STEP = 2 * WIDTH, LINE_BYTES = 64 };
 
-/* Elements of the halves of a row that fill whole registers; what is left is kept in order. */
-static inline size_t half_width(size_t d) {
-    return d / STEP * WIDTH;
+/* Elements of a row in whole steps; what is left is kept in order. */
+static inline size_t whole_steps(size_t d) {
+    return d / STEP * STEP;
 }
 
 /* Of the 2*WIDTH elements at p one half: of bf16 the even or the odd ones, of others the first or
@@ -45,52 +48,62 @@ INLINE void join_steps(RowType type, vec *first, vec *second) {
 }
 
 static inline void order_query(RowType type, size_t d, const float *row, float *out) {
-    const size_t half = half_width(d);
-    const size_t apart = type == ROW_BF16 ? 2 : 1, second = type == ROW_BF16 ? 1 : WIDTH;
-    for (size_t i = 0; i < half; i++) {
-        const size_t from = i / WIDTH * STEP + i % WIDTH * apart;
-        out[i] = row[from];
-        out[half + i] = row[from + second];
+    const size_t whole = type == ROW_BF16 ? whole_steps(d) : 0;
+    for (size_t e = 0; e < whole; e += STEP) {
+        for (size_t i = 0; i < WIDTH; i++) {
+            out[e + i] = row[e + 2 * i];
+            out[e + WIDTH + i] = row[e + 2 * i + 1];
+        }
     }
-    for (size_t e = 2 * half; e < d; e++) out[e] = row[e];
+    memcpy(out + whole, row + whole, (d - whole) * sizeof *out);
 }
 
 /* ---- requests for the next tile ---- */
 
+/* A walk over memory, `step` bytes a request: rows of a block lie side by side. */
 typedef struct {
-    const unsigned char *const *rows;
-    size_t n, bytes, at; /* the next row is `at` */
-    float due, share;    /* rows that should have been asked for, and those of a step */
+    const unsigned char *at;
+    size_t step;
 } Requests;
 
-static inline Requests requests(const unsigned char *const *rows, size_t n, RowFormat format,
-                                size_t steps) {
-    return (Requests){ .rows = rows,
-                       .n = rows ? n : 0,
-                       .bytes = row_bytes(format),
-                       .share = (float)n / (float)(steps ? steps : 1) };
+/* As many requests as lines hold `bytes`, what a turn of a loop reads. Where several groups of
+ * query rows share the walk, each goes in smaller steps. Into the second cache: from there the
+ * first one is served in time, and it takes more requests. */
+INLINE void request(Requests *r, size_t bytes) {
+    UNROLL for (size_t at = 0; at < bytes; at += LINE_BYTES, r->at += r->step)
+        __builtin_prefetch(r->at, 0, 2);
 }
 
-/* Into the second cache: from there the first one is served in time, and it takes more requests. */
-INLINE void request(Requests *r) {
-    for (r->due += r->share; (float)r->at < r->due && r->at < r->n; r->at++)
-        for (size_t at = 0; at < r->bytes; at += LINE_BYTES)
-            __builtin_prefetch(r->rows[r->at] + at, 0, 2);
+/* Rows of the tile that follows; where there is none as long as this one, this one's again. */
+static inline const unsigned char *const *rows_after(const Tile *t, const unsigned char *const *own,
+                                                     const unsigned char *const *next) {
+    return next && t->next.n >= t->n ? next : own;
 }
 
 /* ---- scores ---- */
 
-/* Adds to rows x tokens sums the products of half a row: queries [rows][ld], keys from byte `at`.
- * Sums fill the registers: a pass over each half needs no more. */
-INLINE void add_half(RowType type, size_t rows, size_t tokens, size_t half, bool second,
-                     const float *q, size_t ld, const unsigned char *const *keys, vec *sums) {
-    const size_t step = 2 * element_bytes(type);
+/* A group of query rows [rows][ld] of `whole` elements in steps, and the tile that it is scored
+ * against. */
+typedef struct {
+    const float *q;
+    size_t ld, whole;
+    const unsigned char *const *keys;
+    float *s;
+    size_t ld_s;
+} FewScores;
+
+/* Adds to rows x tokens sums the products of the first or the second halves of all steps. Sums fill
+ * the registers: a pass over either needs no more. */
+INLINE void add_half(RowType type, const FewScores *g, size_t rows, size_t tokens, bool second,
+                     const unsigned char *const *keys, Requests *next, vec *sums) {
+    const size_t bytes = element_bytes(type), whole = g->whole, ld = g->ld;
     vec key[BLOCK_MAX];
-    for (size_t e = 0; e < half; e += WIDTH) {
+    for (size_t e = 0; e < whole; e += STEP) {
+        request(next, tokens * STEP / 2 * bytes);
         UNROLL for (size_t c = 0; c < tokens; c++) key[c] =
-            load_key_half(type, keys[c] + e * step, second);
+            load_key_half(type, keys[c] + e * bytes, second);
         UNROLL for (size_t i = 0; i < rows; i++) {
-            const vec x = vec_held(vec_load(q + i * ld + e));
+            const vec x = vec_held(vec_load(g->q + i * ld + e + (second ? WIDTH : 0)));
             UNROLL for (size_t c = 0; c < tokens; c++) sums[c * rows + i] =
                 vec_fma(x, key[c], sums[c * rows + i]);
         }
@@ -98,18 +111,19 @@ INLINE void add_half(RowType type, size_t rows, size_t tokens, size_t half, bool
 }
 
 /* The same of both halves in one pass: keys are loaded once. */
-INLINE void add_halves(RowType type, size_t rows, size_t tokens, size_t half, const float *q,
-                       size_t ld, const unsigned char *const *keys, vec *sums) {
-    const size_t step = 2 * element_bytes(type);
+INLINE void add_halves(RowType type, const FewScores *g, size_t rows, size_t tokens,
+                       const unsigned char *const *keys, Requests *next, vec *sums) {
+    const size_t bytes = element_bytes(type), whole = g->whole, ld = g->ld;
     vec first[BLOCK_MAX], second[BLOCK_MAX];
-    for (size_t e = 0; e < half; e += WIDTH) {
+    for (size_t e = 0; e < whole; e += STEP) {
+        request(next, tokens * STEP * bytes);
         UNROLL for (size_t i = 0; i < rows; i++) {
-            first[i] = vec_load(q + i * ld + e);
-            second[i] = vec_load(q + i * ld + half + e);
+            first[i] = vec_load(g->q + i * ld + e);
+            second[i] = vec_load(g->q + i * ld + e + WIDTH);
         }
         UNROLL for (size_t c = 0; c < tokens; c++) {
-            const vec a = load_half(type, keys[c] + e * step, false),
-                      b = load_half(type, keys[c] + e * step, true);
+            const vec a = load_half(type, keys[c] + e * bytes, false),
+                      b = load_half(type, keys[c] + e * bytes, true);
             UNROLL for (size_t i = 0; i < rows; i++) {
                 vec *sum = sums + c * rows + i;
                 *sum = vec_fma(second[i], b, vec_fma(first[i], a, *sum));
@@ -119,33 +133,32 @@ INLINE void add_halves(RowType type, size_t rows, size_t tokens, size_t half, co
 }
 
 /* The scores of rows x tokens over whole steps, from token j on. */
-INLINE void few_scores_block(RowType type, const Tile *t, size_t first, size_t rows, size_t j,
-                             size_t tokens) {
-    const size_t half = half_width(t->dk), ld = padded_row(t->dk), last = rows * tokens - 1;
-    const float *q = t->queries + first * ld;
+INLINE void few_scores_block(RowType type, const FewScores *g, size_t rows, size_t j, size_t tokens,
+                             Requests next) {
+    const size_t last = rows * tokens - 1, ld_s = g->ld_s;
     const unsigned char *keys[BLOCK_MAX];
     vec sums[BLOCK_MAX];
     float totals[BLOCK_MAX];
-    UNROLL for (size_t c = 0; c < tokens; c++) keys[c] = t->stored.keys[j + c];
+    UNROLL for (size_t c = 0; c < tokens; c++) keys[c] = g->keys[j + c];
     UNROLL for (size_t c = 0; c <= last; c++) sums[c] = vec_zero();
     if (rows < 4) {
-        add_halves(type, rows, tokens, half, q, ld, keys, sums);
+        add_halves(type, g, rows, tokens, keys, &next, sums);
     } else {
-        add_half(type, rows, tokens, half, false, q, ld, keys, sums);
-        add_half(type, rows, tokens, half, true, q + half, ld, keys, sums);
+        add_half(type, g, rows, tokens, false, keys, &next, sums);
+        add_half(type, g, rows, tokens, true, keys, &next, sums);
     }
-    float *s = t->s + j * t->ld_s + first;
+    float *s = g->s + j * ld_s;
     UNROLL for (size_t c = 0; c <= last; c += 4)
         vec_sum4(sums[c], sums[c + 1 < last ? c + 1 : last], sums[c + 2 < last ? c + 2 : last],
-                 sums[c + 3 < last ? c + 3 : last], rows == 4 ? s + c / 4 * t->ld_s : totals + c);
+                 sums[c + 3 < last ? c + 3 : last], rows == 4 ? s + c / 4 * ld_s : totals + c);
     UNROLL for (size_t c = 0; c < tokens && rows != 4; c++)
-        memcpy(s + c * t->ld_s, totals + c * rows, rows * sizeof *totals);
+        memcpy(s + c * ld_s, totals + c * rows, rows * sizeof *totals);
 }
 
 /* Adds the products of what is behind the last whole step. */
 INLINE void few_scores_rest(RowType type, const Tile *t) {
     const size_t ld = padded_row(t->dk);
-    for (size_t e = t->dk / STEP * STEP, n; e < t->dk; e += n) {
+    for (size_t e = whole_steps(t->dk), n; e < t->dk; e += n) {
         n = smaller_of(WIDTH, t->dk - e);
         for (size_t i = 0; i < t->m; i++) {
             const vec x = floats_at(t->queries + i * ld, e + n, e);
@@ -156,34 +169,38 @@ INLINE void few_scores_rest(RowType type, const Tile *t) {
     }
 }
 
-/* As many groups of `rows` query rows as are left; gives where they end. */
-INLINE size_t few_scores_rows(RowType type, const Tile *t, size_t first, size_t rows, size_t tokens,
-                              Requests *next) {
-    for (; first + rows <= t->m; first += rows) {
+/* As many groups of `rows` query rows as are left; gives where they end. Each asks for its share of
+ * the next keys. */
+INLINE size_t few_scores_rows(RowType type, const Tile *t, size_t first, size_t rows,
+                              size_t tokens) {
+    const size_t groups = (t->m - first) / rows, ld = padded_row(t->dk), shift = groups > 1;
+    const unsigned char *const *then = rows_after(t, t->stored.keys, t->next.keys);
+    for (size_t i = 0; i < groups; i++, first += rows) {
+        const FewScores g = { .q = t->queries + first * ld,
+                              .ld = ld,
+                              .whole = whole_steps(t->dk),
+                              .keys = t->stored.keys,
+                              .s = t->s + first,
+                              .ld_s = t->ld_s };
         const size_t seen = seen_before(t, first + rows);
+        const unsigned char *const *asked = then + (i * t->n >> shift);
+        Requests next = { .step = LINE_BYTES >> shift };
         size_t j = 0;
         for (; j + tokens <= seen; j += tokens) {
-            request(next);
-            few_scores_block(type, t, first, rows, j, tokens);
+            next.at = asked[j >> shift];
+            few_scores_block(type, &g, rows, j, tokens, next);
         }
-        for (; j < seen; j++) few_scores_block(type, t, first, rows, j, 1);
+        for (; j < seen; j++) {
+            next.at = asked[j >> shift];
+            few_scores_block(type, &g, rows, j, 1, next);
+        }
     }
     return first;
 }
 
-/* Blocks of a tile. */
-static inline size_t score_steps(const Tile *t) {
-    size_t left = t->m, steps = 0;
-#define ROWS(rows, tokens) steps += left / (rows) * (t->n / (tokens)), left %= (rows)
-    FEW_SCORES(ROWS);
-#undef ROWS
-    return steps;
-}
-
 INLINE void few_scores(RowType type, const Tile *t) {
-    Requests next = requests(t->next.keys, t->next.n, t->k, score_steps(t));
     size_t first = 0;
-#define ROWS(rows, tokens) first = few_scores_rows(type, t, first, rows, tokens, &next)
+#define ROWS(rows, tokens) first = few_scores_rows(type, t, first, rows, tokens)
     FEW_SCORES(ROWS);
 #undef ROWS
     few_scores_rest(type, t);
@@ -191,37 +208,45 @@ INLINE void few_scores(RowType type, const Tile *t) {
 
 /* ---- values ---- */
 
-INLINE void few_values_block(RowType type, const Tile *t, size_t first, size_t rows, size_t steps,
-                             size_t e, Requests *next) {
-    const size_t bytes = element_bytes(type), ld = t->ld_s, n = seen_before(t, first + rows);
-    const unsigned char *const *values = t->v_in_k ? t->stored.keys : t->stored.values;
-    const float *s = t->s + first;
+/* A group of query rows and the tile whose values it takes. */
+typedef struct {
+    const unsigned char *const *values;
+    const float *s, *factor;
+    size_t n, ld_s, ld_o;
+    float *o;
+} FewValues;
+
+/* A stripe of values, `steps` from element e on. */
+INLINE void few_values_block(RowType type, const FewValues *g, size_t rows, size_t steps, size_t e,
+                             Requests next) {
+    const size_t bytes = STEP * element_bytes(type), at = e * element_bytes(type);
+    const size_t n = g->n, ld_s = g->ld_s, ld_o = g->ld_o;
+    const unsigned char *const *values = g->values;
+    const float *s = g->s, *factor = g->factor;
     vec sums[BLOCK_MAX];
     UNROLL for (size_t c = 0; c < 2 * rows * steps; c++) sums[c] = vec_zero();
-    for (size_t j = 0; j < n;) {
-        const size_t end = smaller_of(j + TOKENS_A_REQUEST, n);
-        request(next);
-        for (; j < end; j++, s += ld) {
-            const unsigned char *p = values[j] + e * bytes;
-            UNROLL for (size_t c = 0; c < steps; c++, p += STEP * bytes) {
-                const vec v = load_half(type, p, false), w = load_half(type, p, true);
-                UNROLL for (size_t i = 0; i < rows; i++) {
-                    const vec weight = vec_all(s[i]);
-                    vec *sum = sums + 2 * (i * steps + c);
-                    sum[0] = vec_fma(weight, v, sum[0]);
-                    sum[1] = vec_fma(weight, w, sum[1]);
-                }
+    for (size_t j = 0; j < n; j++, s += ld_s) {
+        const unsigned char *p = values[j] + at;
+        request(&next, steps * bytes);
+        UNROLL for (size_t c = 0; c < steps; c++, p += bytes) {
+            const vec v = load_half(type, p, false), w = load_half(type, p, true);
+            UNROLL for (size_t i = 0; i < rows; i++) {
+                const vec weight = vec_all(s[i]);
+                vec *sum = sums + 2 * (i * steps + c);
+                sum[0] = vec_fma(weight, v, sum[0]);
+                sum[1] = vec_fma(weight, w, sum[1]);
             }
         }
     }
-    UNROLL for (size_t i = 0; i < rows; i++) {
-        const vec factor = vec_all(t->factor[first + i]);
-        float *out = t->o + (first + i) * t->ld_o + e;
-        UNROLL for (size_t c = 0; c < steps; c++, out += STEP) {
+    float *o = g->o + e;
+    UNROLL for (size_t i = 0; i < rows; i++, o += ld_o) {
+        const vec kept = vec_all(factor[i]);
+        UNROLL for (size_t c = 0; c < steps; c++) {
+            float *out = o + c * STEP;
             vec *sum = sums + 2 * (i * steps + c);
             join_steps(type, sum, sum + 1);
-            vec_store(out, vec_fma(factor, vec_load(out), sum[0]));
-            vec_store(out + WIDTH, vec_fma(factor, vec_load(out + WIDTH), sum[1]));
+            vec_store(out, vec_fma(kept, vec_load(out), sum[0]));
+            vec_store(out + WIDTH, vec_fma(kept, vec_load(out + WIDTH), sum[1]));
         }
     }
 }
@@ -243,36 +268,45 @@ INLINE void few_values_rest(RowType type, const Tile *t, size_t e) {
     }
 }
 
-/* A stripe of values meets all groups of rows before the next one does. */
-INLINE size_t few_values_rows(RowType type, const Tile *t, size_t first, size_t rows, size_t steps,
-                              Requests *next) {
-    const size_t end = first + (t->m - first) / rows * rows, whole = t->dv / STEP * STEP;
+/* A stripe of values meets all groups of rows before the next one does; each asks for its share of
+ * the next values. */
+INLINE size_t few_values_rows(RowType type, const Tile *t, size_t first, size_t rows,
+                              size_t steps) {
+    const size_t groups = (t->m - first) / rows, n = t->n, dv = t->dv, whole = whole_steps(dv);
+    const unsigned char *const *values = t->v_in_k ? t->stored.keys : t->stored.values;
+    const unsigned char *const *then = rows_after(t, values, t->next.values);
+    FewValues g[FEW_ROWS_MAX];
+    for (size_t i = 0; i < groups; i++, first += rows)
+        g[i] = (FewValues){ .values = values,
+                            .s = t->s + first,
+                            .factor = t->factor + first,
+                            .n = seen_before(t, first + rows),
+                            .ld_s = t->ld_s,
+                            .ld_o = t->ld_o,
+                            .o = t->o + first * t->ld_o };
+    Requests next;
     size_t e = 0;
 #define STRIPES(count)                                                                             \
+    next.step = smaller_of((count)*STEP * element_bytes(type), LINE_BYTES) / groups;               \
     for (; e + (count)*STEP <= whole; e += (count)*STEP)                                           \
-        for (size_t i = first; i < end; i += rows)                                                 \
-    few_values_block(type, t, i, rows, count, e, next)
-    STRIPES(steps);
-    STRIPES(1);
+        for (size_t i = 0; i < groups; i++) {                                                      \
+            next.at = then[(e + (count)*STEP * i / groups) * n / dv];                              \
+            few_values_block(type, g + i, rows, count, e, next);                                   \
+        }
+    if (groups) {
+        STRIPES(steps);
+        STRIPES(1);
+    }
 #undef STRIPES
-    return end;
-}
-
-static inline size_t value_steps(const Tile *t) {
-    size_t left = t->m, stripes = 0;
-#define ROWS(rows, steps) stripes += left / (rows) * (t->dv / STEP / (steps)), left %= (rows)
-    FEW_VALUES(ROWS);
-#undef ROWS
-    return stripes * ((t->n + TOKENS_A_REQUEST - 1) / TOKENS_A_REQUEST);
+    return first;
 }
 
 INLINE void few_values(RowType type, const Tile *t) {
-    Requests next = requests(t->v_in_k ? NULL : t->next.values, t->next.n, t->v, value_steps(t));
     size_t first = 0;
-#define ROWS(rows, steps) first = few_values_rows(type, t, first, rows, steps, &next)
+#define ROWS(rows, steps) first = few_values_rows(type, t, first, rows, steps)
     FEW_VALUES(ROWS);
 #undef ROWS
-    few_values_rest(type, t, t->dv / STEP * STEP);
+    few_values_rest(type, t, whole_steps(t->dv));
 }
 
 #include "tile_one.h"

@@ -26,29 +26,26 @@ INLINE void ask_lines(const unsigned char *p, size_t bytes) {
 }
 
 /* The products of a key with the query over whole steps, a register of sums. */
-INLINE vec key_product(RowType type, size_t half, const float *q, const unsigned char *key,
+INLINE vec key_product(RowType type, size_t whole, const float *q, const unsigned char *key,
                        const unsigned char *ahead) {
     const size_t step = STEP * element_bytes(type);
     vec sums[4] = { vec_zero(), vec_zero(), vec_zero(), vec_zero() };
     size_t e = 0;
-    for (; e + 2 * WIDTH <= half; e += 2 * WIDTH, key += 2 * step, ahead += 2 * step) {
+    for (; e + 2 * STEP <= whole; e += 2 * STEP, key += 2 * step, ahead += 2 * step) {
         ask_lines(ahead, 2 * step);
-        sums[0] = vec_fma(vec_load(q + e), load_half(type, key, false), sums[0]);
-        sums[1] = vec_fma(vec_load(q + half + e), load_half(type, key, true), sums[1]);
-        sums[2] = vec_fma(vec_load(q + e + WIDTH), load_half(type, key + step, false), sums[2]);
-        sums[3] =
-            vec_fma(vec_load(q + half + e + WIDTH), load_half(type, key + step, true), sums[3]);
+        UNROLL for (size_t c = 0; c < 4; c++) sums[c] = vec_fma(
+            vec_load(q + e + c * WIDTH), load_half(type, key + c / 2 * step, c % 2), sums[c]);
     }
-    if (e < half) {
+    if (e < whole) {
         ask_lines(ahead, step);
-        sums[0] = vec_fma(vec_load(q + e), load_half(type, key, false), sums[0]);
-        sums[1] = vec_fma(vec_load(q + half + e), load_half(type, key, true), sums[1]);
+        UNROLL for (size_t c = 0; c < 2; c++) sums[c] =
+            vec_fma(vec_load(q + e + c * WIDTH), load_half(type, key, c), sums[c]);
     }
     return vec_add(vec_add(sums[0], sums[1]), vec_add(sums[2], sums[3]));
 }
 
 INLINE void one_scores(RowType type, const Tile *t) {
-    const size_t half = half_width(t->dk), n = seen_before(t, 1);
+    const size_t whole = whole_steps(t->dk), n = seen_before(t, 1);
     const unsigned char *const *keys = t->stored.keys, *ahead[TILE_TOKENS_MAX];
     if (t->v_in_k)
         rows_ahead(keys, t->n, t->k, t->next.keys, t->next.n, ahead);
@@ -58,10 +55,10 @@ INLINE void one_scores(RowType type, const Tile *t) {
     size_t j = 0;
     for (; j + 4 <= n; j += 4) {
         UNROLL for (size_t c = 0; c < 4; c++) sums[c] =
-            key_product(type, half, t->queries, keys[j + c], ahead[j + c]);
+            key_product(type, whole, t->queries, keys[j + c], ahead[j + c]);
         vec_sum4(sums[0], sums[1], sums[2], sums[3], t->s + j);
     }
-    for (; j < n; j++) t->s[j] = vec_sum(key_product(type, half, t->queries, keys[j], ahead[j]));
+    for (; j < n; j++) t->s[j] = vec_sum(key_product(type, whole, t->queries, keys[j], ahead[j]));
     few_scores_rest(type, t);
 }
 
@@ -89,7 +86,7 @@ INLINE void one_stripe(RowType type, const Tile *t, size_t steps, size_t e, size
 /* A few tokens at a time, so that memory is read nearly as it lies; their sums wait in the room for
  * rows. */
 INLINE void one_values(RowType type, const Tile *t) {
-    const size_t whole = t->dv / STEP * STEP, n = seen_before(t, 1);
+    const size_t whole = whole_steps(t->dv), n = seen_before(t, 1);
     const unsigned char *const *values = t->v_in_k ? t->stored.keys : t->stored.values;
     const unsigned char *ahead[TILE_TOKENS_MAX];
     float *sums = t->rows;
