@@ -14,6 +14,7 @@
 
 enum {
     LINE_FLOATS = 16, /* of a row that are merged at once; the padded width is a multiple */
+    ROWS_AHEAD = 4,   /* of the output */
     TILE_ROWS_MIN = 8 /* from so many rows on coded ones are decoded once for all of them */
 };
 
@@ -80,9 +81,29 @@ static void write_row(const Item *item, size_t r, const Part *first) {
     if (a->lse) a->lse[row] = blind ? -INFINITY : (float)(offset + log(sum));
 }
 
+/* The same of a block of one chunk. Rows of a head lie far apart in memory: those to come are asked
+ * for. */
+static void write_whole_row(const Item *item, size_t r, const Part *part) {
+    const Attention *a = item->a;
+    const size_t row = global_row(item, r), dv = a->layout.dv;
+    if (r + ROWS_AHEAD < item->block->rows) {
+        const float *ahead = a->out + global_row(item, r + ROWS_AHEAD) * dv;
+        for (size_t e = 0; e < dv; e += LINE_FLOATS) __builtin_prefetch(ahead + e, 1);
+    }
+    const float sum = part->sum[r], *o = part->o + r * item->plan->v_ld;
+    const bool blind = part->max[r] == -INFINITY && sum == 0;
+    float *out = a->out + row * dv;
+    if (blind)
+        memset(out, 0, dv * sizeof *out);
+    else
+        for (size_t e = 0; e < dv; e++) out[e] = o[e] / sum;
+    if (a->lse) a->lse[row] = blind ? -INFINITY : (float)((double)part->max[r] + log((double)sum));
+}
+
 static void write_block(const Item *item, float *parts) {
     const Part first = chunk_part(item, 0, parts);
-    for (size_t r = 0; r < item->block->rows; r++) write_row(item, r, &first);
+    for (size_t r = 0; r < item->block->rows; r++)
+        item->block->chunks == 1 ? write_whole_row(item, r, &first) : write_row(item, r, &first);
 }
 
 /* Rows of one head each, head by head. */

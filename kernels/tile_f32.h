@@ -36,6 +36,7 @@ static void pack_panel(const Tile *t, const float *const *rows, size_t first, si
         end = smaller_of(e + AT_ONCE, t->dk);
         for (size_t i = 0; i < width; i++) {
             const float *row = first + i < t->m ? rows[first + i] : NULL;
+            if (first + width + i < t->m) __builtin_prefetch(rows[first + width + i] + e);
             for (size_t j = e; j < end; j++) out[j * width + i] = row ? row[j] : 0;
         }
     }

@@ -12,7 +12,7 @@
  *   vec_held(a)                         a, in a register: not folded into what uses it
  *   vec_load_part(p, n) vec_store_part(p, n, a)    the first n < WIDTH lanes; the rest reads as 0
  *                                       and memory behind them is not touched
- *   vec_power(a)                        2^k for a = k + 1.5*2^23
+ *   vec_times_power(x, a)               x 2^k for a = k + 1.5*2^23, where that is a normal number
  *   vec_unless_below(x, limit, y)       y, but 0 in lanes where x < limit
  *   vec_where_less(a, b, x, y)          x in lanes where a < b, else y
  *   PANELS(panel), TILE_TOKENS          see tile_products.h
@@ -33,21 +33,19 @@ enum { BLOCK_MAX = 32 };
 
 /* e^x within 2 ulp for x from ln(FLT_MIN) to 0 and little above; 0 below, where results would be
  * denormal, -INFINITY included; NaN for NaN. x = k ln 2 + r with |r| <= ln 2 / 2, k rounded by
- * adding 1.5 * 2^23; then 1 + r + r^2 p(r), p of minimax coefficients (3.1e-9 relative), and k into
- * the exponent. Below the limit k and r are of no use, and go with the result. */
+ * adding 1.5 * 2^23; then 1 + r + r^2 p(r), p of minimax coefficients (3.1e-9 relative) in pairs,
+ * that few steps wait for one another, and k into the exponent. Below the limit k and r are of no
+ * use, and go with the result. */
 INLINE vec vec_exp(vec x) {
     const vec shifted = vec_fma(x, vec_all(1.44269504f), vec_all(12582912.0f));
     const vec k = vec_add(shifted, vec_all(-12582912.0f));
     const vec high = vec_fma(k, vec_all(-0.693359375f), x);
-    const vec r = vec_fma(k, vec_all(2.12194440e-4f), high);
-    vec y = vec_all(1.381454012e-3f);
-    y = vec_fma(y, r, vec_all(8.368745163e-3f));
-    y = vec_fma(y, r, vec_all(4.166839079e-2f));
-    y = vec_fma(y, r, vec_all(1.666652040e-1f));
-    y = vec_fma(y, r, vec_all(4.999999343e-1f));
-    y = vec_fma(y, r, vec_all(1.0f));
-    y = vec_fma(y, r, vec_all(1.0f));
-    return vec_unless_below(x, vec_all(-87.336544f), vec_mul(y, vec_power(shifted)));
+    const vec r = vec_fma(k, vec_all(2.12194440e-4f), high), r2 = vec_mul(r, r);
+    const vec low = vec_fma(vec_all(1.666652040e-1f), r, vec_all(4.999999343e-1f));
+    const vec middle = vec_fma(vec_all(8.368745163e-3f), r, vec_all(4.166839079e-2f));
+    const vec p = vec_fma(vec_fma(vec_all(1.381454012e-3f), r2, middle), r2, low);
+    const vec y = vec_add(vec_fma(p, r2, r), vec_all(1.0f));
+    return vec_unless_below(x, vec_all(-87.336544f), vec_times_power(y, shifted));
 }
 
 #endif
