@@ -116,26 +116,17 @@ static void round_row(const Tile *t, const RowFormat *format, size_t d, const un
     }
 }
 
-/* Rows of bf16 at equal distances are read where they lie; ld is 0 where these are not. */
-static DwordRows rows_in_place(const RowFormat *format, size_t n, size_t d,
-                               const unsigned char *const *rows) {
-    const DwordRows none = { 0 };
-    const ptrdiff_t dword = 4, step = n > 1 ? rows[1] - rows[0] : dword;
-    if (format->type != ROW_BF16 || d % 2 || (uintptr_t)rows[0] % 4) return none;
-    if (step <= 0 || step % dword) return none;
-    for (size_t j = 1; j < n; j++)
-        if (rows[j] - rows[j - 1] != step) return none;
-    return (DwordRows){ (const void *)rows[0], (size_t)(step / dword) };
-}
-
+/* Rows of bf16 that fill dwords are read where they lie. */
 static void tile_scores(const Tile *t) {
     const Room room = tile_room(t);
-    DwordRows keys = rows_in_place(&t->k, t->n, t->dk, t->stored.keys);
-    if (!keys.ld) {
-        keys = (DwordRows){ t->rows, room.ld_k };
-        for (size_t j = 0; j < t->n; j++)
-            round_row(t, &t->k, t->dk, t->stored.keys[j], t->rows + room.floats,
-                      t->rows + j * room.ld_k);
+    const float *keys[TILE_TOKENS_MAX];
+    for (size_t j = 0; j < t->n; j++) {
+        const unsigned char *row = t->stored.keys[j];
+        keys[j] = t->rows + j * room.ld_k;
+        if (t->k.type == ROW_BF16 && t->dk % 2 == 0 && (uintptr_t)row % sizeof(float) == 0)
+            keys[j] = (const void *)row;
+        else
+            round_row(t, &t->k, t->dk, row, t->rows + room.floats, t->rows + j * room.ld_k);
     }
     score_tile(t, keys);
 }

@@ -73,20 +73,30 @@ static DwordRows rows_decoded(const Tile *t, const RowFormat *format, size_t d,
     return (DwordRows){ room, ld };
 }
 
+/* Floats are read where they lie; other types, and floats that lie askew, are decoded. */
 static void tile_scores(const Tile *t) {
-    score_tile(t, rows_decoded(t, &t->k, t->dk, t->stored.keys, t->rows));
+    const size_t ld = padded_row(t->dk);
+    const float *keys[TILE_TOKENS_MAX];
+    for (size_t j = 0; j < t->n; j++) {
+        const unsigned char *row = t->stored.keys[j];
+        keys[j] = t->rows + j * ld;
+        if (t->k.type == ROW_F32 && (uintptr_t)row % sizeof(float) == 0)
+            keys[j] = (const void *)row;
+        else
+            t->kernels->decode[t->k.type](&t->k, t->dk, row, t->rows + j * ld);
+    }
+    score_tile(t, keys);
 }
 
-/* The values of a latent were decoded with its keys. */
-static DwordRows value_rows(const Tile *t) {
-    const size_t ld_k = padded_row(t->dk);
-    if (!t->v_in_k) return rows_decoded(t, &t->v, t->dv, t->stored.values, t->rows + t->n * ld_k);
-    const DwordRows there = rows_in_place(&t->k, t->n, t->stored.keys);
-    return there.ld ? there : (DwordRows){ t->rows, ld_k };
-}
-
+/* The values of a latent that is not of floats were decoded with its keys. */
 static void tile_values(const Tile *t) {
-    value_tile(t, value_rows(t));
+    const size_t ld_k = padded_row(t->dk);
+    if (!t->v_in_k)
+        value_tile(t, rows_decoded(t, &t->v, t->dv, t->stored.values, t->rows + t->n * ld_k));
+    else if (t->k.type == ROW_F32)
+        value_tile(t, rows_decoded(t, &t->v, t->dv, t->stored.keys, t->rows));
+    else
+        value_tile(t, (DwordRows){ t->rows, ld_k });
 }
 
 static const TileKernels tile_f32 = {

@@ -24,11 +24,18 @@ typedef struct {
 
 typedef enum { PRODUCT_SETS, PRODUCT_ADDS } ProductMode;
 
-/* c [rows, vectors] = a b, or factor c + a b, summed over `depth` steps: a is a_row from row to row
- * and a_step from step to step, b a vector or more every b_step. */
-INLINE void product(size_t rows, size_t vectors, size_t depth, const float *a, size_t a_row,
-                    size_t a_step, const float *b, size_t b_step, ProductMode mode,
-                    const float *factor, float *c, size_t ld_c) {
+/* The first operand of a product: rows of scalars wherever they lie, a scalar a step, or, where
+ * `rows` is NULL, the scalars of a step side by side, those of the next one `ld` further on. */
+typedef struct {
+    const float *const *rows;
+    const float *steps;
+    size_t ld;
+} Scalars;
+
+/* c [rows, vectors] = a b, or factor c + a b, summed over `depth` steps: b is a vector or more
+ * every b_step. */
+INLINE void product(size_t rows, size_t vectors, size_t depth, Scalars a, const float *b,
+                    size_t b_step, ProductMode mode, const float *factor, float *c, size_t ld_c) {
     vec sums[BLOCK_MAX], loaded[BLOCK_MAX];
     UNROLL for (size_t i = 0; i < rows * vectors; i++) sums[i] = vec_zero();
     if (mode == PRODUCT_ADDS) {
@@ -37,11 +44,11 @@ INLINE void product(size_t rows, size_t vectors, size_t depth, const float *a, s
     for (size_t step = 0; step < depth; step++) {
         UNROLL for (size_t v = 0; v < vectors; v++) loaded[v] = vec_load(b + v * WIDTH);
         UNROLL for (size_t i = 0; i < rows; i++) {
-            const vec scalar = vec_all(a[i * a_row]);
+            const vec scalar = vec_all(a.rows ? a.rows[i][step] : a.steps[i]);
             UNROLL for (size_t v = 0; v < vectors; v++) sums[i * vectors + v] =
                 multiply_add(scalar, loaded[v], sums[i * vectors + v]);
         }
-        a += a_step;
+        a.steps += a.ld;
         b += b_step;
     }
     UNROLL for (size_t i = 0; i < rows; i++) {
@@ -74,8 +81,8 @@ static inline size_t padded_row(size_t count) {
     call
 
 /* The tokens that a panel sees, `tokens` at a time, then fewer. */
-INLINE void score_panel(const Tile *t, DwordRows keys, size_t first, size_t vectors, size_t tokens,
-                        TileAhead *ahead) {
+INLINE void score_panel(const Tile *t, const float *const *keys, size_t first, size_t vectors,
+                        size_t tokens, TileAhead *ahead) {
     const size_t width = vectors * WIDTH, depth = dwords(t->dk),
                  seen = seen_before(t, first + width);
     const float *queries = t->queries + first * depth;
@@ -83,7 +90,7 @@ INLINE void score_panel(const Tile *t, DwordRows keys, size_t first, size_t vect
 #define SCORE(at_once)                                                                             \
     for (; j + (at_once) <= seen; j += (at_once)) {                                                \
         tile_ask(ahead);                                                                           \
-        product(at_once, vectors, depth, keys.at + j * keys.ld, keys.ld, 1, queries, width,        \
+        product(at_once, vectors, depth, (Scalars){ .rows = keys + j }, queries, width,            \
                 PRODUCT_SETS, NULL, t->s + j * t->ld_s + first, t->ld_s);                          \
     }
     SCORE(tokens);
@@ -92,7 +99,8 @@ INLINE void score_panel(const Tile *t, DwordRows keys, size_t first, size_t vect
 #undef SCORE
 }
 
-static inline void score_tile(const Tile *t, DwordRows keys) {
+/* keys: pointers to rows of dwords. */
+static inline void score_tile(const Tile *t, const float *const *keys) {
     TileAhead ahead = tile_ahead(t, t->n * t->m / (SCORED_AT_ONCE * WIDTH) + 1);
     size_t first = 0;
 #define SCORE(vectors, tokens)                                                                     \
@@ -122,8 +130,9 @@ INLINE size_t value_groups(const Tile *t, size_t first, size_t rows, size_t vect
 #define VALUES(count)                                                                              \
     for (; d + (count)*WIDTH <= t->dv; d += (count)*WIDTH)                                         \
         for (size_t i = first; i < end; i += rows)                                                 \
-    product(rows, count, dwords(seen_before(t, i + rows)), t->s + i, 1, t->ld_s, v.at + d, v.ld,   \
-            PRODUCT_ADDS, t->factor + i, t->o + i * t->ld_o + d, t->ld_o)
+    product(rows, count, dwords(seen_before(t, i + rows)),                                         \
+            (Scalars){ .steps = t->s + i, .ld = t->ld_s }, v.at + d, v.ld, PRODUCT_ADDS,           \
+            t->factor + i, t->o + i * t->ld_o + d, t->ld_o)
     VALUES(vectors);
     VALUES(1);
 #undef VALUES
