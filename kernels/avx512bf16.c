@@ -19,7 +19,7 @@
 
 #include "internal.h"
 
-enum { DWORD_TOKENS = 2 };
+enum { DWORD_TOKENS = 2, ASKS_AHEAD = 1 };
 #define TILE_TOKENS 144
 
 #include "vector.h"

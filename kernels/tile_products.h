@@ -4,7 +4,8 @@
  * nothing but multiply-adds and loads in its loop. Elements are dwords: one float, or as many
  * narrower values as fill one; what a dword of each operand adds to a sum is the file's
  * multiply_add(scalar, loaded, sum), to be defined before. DWORD_TOKENS of them stand for as many
- * elements of a key or tokens of a value.
+ * elements of a key or tokens of a value. ASKS_AHEAD: are the rows of the next tile asked for while
+ * this one is scored?
  *
  * A panel is the query rows that lie side by side in the registers of a block: packed queries are
  * [panel][dword of the row][row of the panel]. PANELS(panel) names the shapes of a tier,
@@ -89,7 +90,7 @@ INLINE void score_panel(const Tile *t, const float *const *keys, size_t first, s
     size_t j = 0;
 #define SCORE(at_once)                                                                             \
     for (; j + (at_once) <= seen; j += (at_once)) {                                                \
-        tile_ask(ahead);                                                                           \
+        if (ASKS_AHEAD) tile_ask(ahead);                                                           \
         product(at_once, vectors, depth, (Scalars){ .rows = keys + j }, queries, width,            \
                 PRODUCT_SETS, NULL, t->s + j * t->ld_s + first, t->ld_s);                          \
     }
