@@ -2,8 +2,8 @@
  *
  * Bound by arithmetic: a cached element serves all rows of the block. Scores, softmax and weighted
  * values run tile by tile; nothing of the size of the context is ever stored. Where the causal
- * diagonal runs through a tile its kernels skip what no row sees. Its kernels are told the rows
- * of the next one, to ask for them where that pays. */
+ * diagonal runs through a tile its kernels skip what no row sees. They are told the rows of the
+ * next tile, to ask for them where that pays. */
 #include <string.h>
 
 #include "attention_parts.h"

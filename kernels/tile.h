@@ -42,7 +42,8 @@ typedef struct {
     const struct Kernels *kernels; /* to decode rows by */
     RowFormat k, v;                /* how a key and a value row is stored */
     TileRows stored;               /* the n tokens of the tile */
-    TileRows next; /* those of the tile that will follow: asked for while this one is computed */
+    TileRows
+        next; /* those of the tile that will follow: some ask for them while this one is computed */
 
     size_t m, n;
     size_t dk, dv;
