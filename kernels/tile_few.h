@@ -12,7 +12,7 @@
  * even ones, then the odd ones.
  *
  * The next tile's keys are asked for while this one's are scored, its values while these are added
- * up, so that memory never waits for arithmetic: a line or less a turn of the inner loops, in the
+ * up, so that memory never waits for arithmetic: a line or a few a turn of the inner loops, in the
  * order of memory, for bursts delay what the second cache serves.
  *
  * Tried and dropped, on Zen 3: values of four rows by three registers (half of the speed); queries
@@ -60,7 +60,8 @@ static inline void order_query(RowType type, size_t d, const float *row, float *
 
 /* ---- requests for the next tile ---- */
 
-/* A walk over memory, `step` bytes a request: rows of a block lie side by side. */
+/* A walk over memory, `step` bytes a request: rows of a block lie side by side. Where a block ends
+ * on the way, what lies behind it is asked for in vain. */
 typedef struct {
     const unsigned char *at;
     size_t step;
