@@ -278,9 +278,9 @@ static inline vec vec_trunc(vec a) {
     return _mm256_round_ps(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
 }
 
-static inline vec vec_times_power(vec x, vec a) {
-    const __m256i k = _mm256_slli_epi32(_mm256_castps_si256(a), 23);
-    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), k));
+static inline vec vec_power(vec a) {
+    const __m256i biased = _mm256_add_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
 }
 
 static inline vec vec_unless_below(vec x, vec limit, vec y) {

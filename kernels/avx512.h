@@ -117,9 +117,9 @@ static inline float vec_greatest(vec a) {
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
-static inline vec vec_times_power(vec x, vec a) {
-    const __m512i k = _mm512_slli_epi32(_mm512_castps_si512(a), 23);
-    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), k));
+static inline vec vec_power(vec a) {
+    const __m512i biased = _mm512_add_epi32(_mm512_castps_si512(a), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
 }
 
 static inline vec vec_unless_below(vec x, vec limit, vec y) {

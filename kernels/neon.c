@@ -271,9 +271,9 @@ static inline void vec_store_e4m3(void *p, vec a) {
 
 /* ---- softmax ---- */
 
-static inline vec vec_times_power(vec x, vec a) {
-    const uint32x4_t k = vshlq_n_u32(vreinterpretq_u32_f32(a), 23);
-    return vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(x), k));
+static inline vec vec_power(vec a) {
+    const uint32x4_t biased = vaddq_u32(vreinterpretq_u32_f32(a), vdupq_n_u32(127));
+    return vreinterpretq_f32_u32(vshlq_n_u32(biased, 23));
 }
 
 static inline vec vec_unless_below(vec x, vec limit, vec y) {

@@ -73,8 +73,8 @@ typedef struct {
     /* rows: [m] pointers to the query rows, of dk floats each. */
     void (*queries)(const Tile *t, const float *const *rows);
 
-    /* Decodes the keys, and of a latent with them the values. Scores that no row sees may be left
-     * unset. */
+    /* Decodes the keys that are not read where they lie, and of a latent with them the values.
+     * Scores that no row sees may be left unset. */
     void (*scores)(const Tile *t);
 
     /* A score of -INFINITY weighs 0; a row without any other keeps max -INFINITY and sum 0. */

@@ -75,6 +75,11 @@ INLINE void request(Requests *r, size_t bytes) {
         __builtin_prefetch(r->at, 0, 2);
 }
 
+/* Bytes from request to request where `bytes` are asked for in a turn of a loop. */
+INLINE size_t request_step(size_t bytes) {
+    return bytes / ((bytes + LINE_BYTES - 1) / LINE_BYTES);
+}
+
 /* Rows of the tile that follows; where there is none as long as this one, this one's again. */
 static inline const unsigned char *const *rows_after(const Tile *t, const unsigned char *const *own,
                                                      const unsigned char *const *next) {
@@ -170,12 +175,13 @@ INLINE void few_scores_rest(RowType type, const Tile *t) {
     }
 }
 
-/* As many groups of `rows` query rows as are left; gives where they end. Each asks for its share of
- * the next keys. */
+/* As many groups of `rows` query rows as are left, two at most; gives where they end. The first
+ * ones of a tile each ask for their share of the next keys. */
 INLINE size_t few_scores_rows(RowType type, const Tile *t, size_t first, size_t rows,
                               size_t tokens) {
     const size_t groups = (t->m - first) / rows, ld = padded_row(t->dk), shift = groups > 1;
-    const unsigned char *const *then = rows_after(t, t->stored.keys, t->next.keys);
+    const size_t turn = STEP * element_bytes(type) / (rows < 4 ? 1 : 2);
+    const unsigned char *const *then = rows_after(t, t->stored.keys, first ? NULL : t->next.keys);
     for (size_t i = 0; i < groups; i++, first += rows) {
         const FewScores g = { .q = t->queries + first * ld,
                               .ld = ld,
@@ -185,12 +191,13 @@ INLINE size_t few_scores_rows(RowType type, const Tile *t, size_t first, size_t 
                               .ld_s = t->ld_s };
         const size_t seen = seen_before(t, first + rows);
         const unsigned char *const *asked = then + (i * t->n >> shift);
-        Requests next = { .step = LINE_BYTES >> shift };
+        Requests next = { .step = request_step(tokens * turn) >> shift };
         size_t j = 0;
         for (; j + tokens <= seen; j += tokens) {
             next.at = asked[j >> shift];
             few_scores_block(type, &g, rows, j, tokens, next);
         }
+        next.step = request_step(turn) >> shift;
         for (; j < seen; j++) {
             next.at = asked[j >> shift];
             few_scores_block(type, &g, rows, j, 1, next);
@@ -269,13 +276,13 @@ INLINE void few_values_rest(RowType type, const Tile *t, size_t e) {
     }
 }
 
-/* A stripe of values meets all groups of rows before the next one does; each asks for its share of
- * the next values. */
+/* A stripe of values meets all groups of rows before the next one does. The first ones of a tile
+ * each ask for their share of the next values. */
 INLINE size_t few_values_rows(RowType type, const Tile *t, size_t first, size_t rows,
                               size_t steps) {
     const size_t groups = (t->m - first) / rows, n = t->n, dv = t->dv, whole = whole_steps(dv);
     const unsigned char *const *values = t->v_in_k ? t->stored.keys : t->stored.values;
-    const unsigned char *const *then = rows_after(t, values, t->next.values);
+    const unsigned char *const *then = rows_after(t, values, first ? NULL : t->next.values);
     FewValues g[FEW_ROWS_MAX];
     for (size_t i = 0; i < groups; i++, first += rows)
         g[i] = (FewValues){ .values = values,
@@ -288,7 +295,7 @@ INLINE size_t few_values_rows(RowType type, const Tile *t, size_t first, size_t 
     Requests next;
     size_t e = 0;
 #define STRIPES(count)                                                                             \
-    next.step = smaller_of((count)*STEP * element_bytes(type), LINE_BYTES) / groups;               \
+    next.step = request_step((count)*STEP * element_bytes(type)) / groups;                         \
     for (; e + (count)*STEP <= whole; e += (count)*STEP)                                           \
         for (size_t i = 0; i < groups; i++) {                                                      \
             next.at = then[(e + (count)*STEP * i / groups) * n / dv];                              \

@@ -49,7 +49,7 @@ INLINE void product(size_t rows, size_t vectors, size_t depth, Scalars a, const 
             UNROLL for (size_t v = 0; v < vectors; v++) sums[i * vectors + v] =
                 multiply_add(scalar, loaded[v], sums[i * vectors + v]);
         }
-        a.steps += a.ld;
+        if (!a.rows) a.steps += a.ld;
         b += b_step;
     }
     UNROLL for (size_t i = 0; i < rows; i++) {
@@ -102,7 +102,8 @@ INLINE void score_panel(const Tile *t, const float *const *keys, size_t first, s
 
 /* keys: pointers to rows of dwords. */
 static inline void score_tile(const Tile *t, const float *const *keys) {
-    TileAhead ahead = tile_ahead(t, t->n * t->m / (SCORED_AT_ONCE * WIDTH) + 1);
+    TileAhead ahead = { 0 };
+    if (ASKS_AHEAD) ahead = tile_ahead(t, t->n * t->m / (SCORED_AT_ONCE * WIDTH) + 1);
     size_t first = 0;
 #define SCORE(vectors, tokens)                                                                     \
     OVER_PANELS(vectors, tokens, score_panel(t, keys, first, vectors, tokens, &ahead))

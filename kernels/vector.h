@@ -12,7 +12,7 @@
  *   vec_held(a)                         a, in a register: not folded into what uses it
  *   vec_load_part(p, n) vec_store_part(p, n, a)    the first n < WIDTH lanes; the rest reads as 0
  *                                       and memory behind them is not touched
- *   vec_times_power(x, a)               x 2^k for a = k + 1.5*2^23, where that is a normal number
+ *   vec_power(a)                        2^k for a = k + 1.5*2^23
  *   vec_unless_below(x, limit, y)       y, but 0 in lanes where x < limit
  *   vec_where_less(a, b, x, y)          x in lanes where a < b, else y
  *   PANELS(panel), TILE_TOKENS          see tile_products.h
@@ -45,7 +45,7 @@ INLINE vec vec_exp(vec x) {
     const vec middle = vec_fma(vec_all(8.368745163e-3f), r, vec_all(4.166839079e-2f));
     const vec p = vec_fma(vec_fma(vec_all(1.381454012e-3f), r2, middle), r2, low);
     const vec y = vec_add(vec_fma(p, r2, r), vec_all(1.0f));
-    return vec_unless_below(x, vec_all(-87.336544f), vec_times_power(y, shifted));
+    return vec_unless_below(x, vec_all(-87.336544f), vec_mul(y, vec_power(shifted)));
 }
 
 #endif

@@ -194,13 +194,15 @@ FOR_EACH_SUBJECT(kernels, two_steps_of_softmax_equal_one) {
 
 FOR_EACH_SUBJECT(kernels, nan_in_a_score_is_seen_in_the_sum) {
     const Kernels tier = table_of(*subject);
+    const uint32_t kinds[] = { 0x7fc00000, 0x7fc00001, 0x7fffffff, 0xffffffff };
     for (size_t at = 0; at < 19; at++) {
-        for (int masked = 0; masked < 2; masked++) {
+        for (size_t kind = 0; kind < 2 * sizeof kinds / sizeof *kinds; kind++) {
             float s[19], max = -INFINITY, sum = 0;
-            for (size_t i = 0; i < 19; i++) s[i] = masked ? -INFINITY : 1;
-            s[at] = NAN;
+            for (size_t i = 0; i < 19; i++) s[i] = kind % 2 ? -INFINITY : 1;
+            memcpy(s + at, kinds + kind / 2, sizeof *s);
             tier.softmax_step(19, 1, s, &max, &sum);
-            cr_assert(isnan(s[at]) && isnan(sum), "%s: NaN at %zu", subjects[*subject], at);
+            cr_assert(isnan(s[at]) && isnan(sum), "%s: NaN %zu at %zu", subjects[*subject],
+                      kind / 2, at);
         }
     }
 }
