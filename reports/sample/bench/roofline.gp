@@ -40,15 +40,15 @@ entry[5] = 'projections'
 entry_colour[5] = 13400487
 entry_mark[5] = 12
 M = 5
-memory = 34.534815
-cache = 136.895542
-memory_text = 'memory read 34.5 GB/s'
-cache_text = 'LLC read 137 GB/s'
+memory = 39.2222765
+cache = 140.056983
+memory_text = 'memory read 39.2 GB/s'
+cache_text = 'LLC read 140 GB/s'
 array level[2]
 array level_text[2]
 peak_text = 'fp32 FMA 207 GFLOP/s'
 levels = 0
-peak = 207.044362
+peak = 207.038782
 x_label = 'intensity (flop/B)'
 y_label = 'attained (GFLOP/s)'
 x_low = 0.2
