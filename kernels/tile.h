@@ -42,8 +42,7 @@ typedef struct {
     const struct Kernels *kernels; /* to decode rows by */
     RowFormat k, v;                /* how a key and a value row is stored */
     TileRows stored;               /* the n tokens of the tile */
-    TileRows
-        next; /* those of the tile that will follow: some ask for them while this one is computed */
+    TileRows next; /* those of the tile that will follow, for kernels that ask for them ahead */
 
     size_t m, n;
     size_t dk, dv;
@@ -73,7 +72,7 @@ typedef struct {
     /* rows: [m] pointers to the query rows, of dk floats each. */
     void (*queries)(const Tile *t, const float *const *rows);
 
-    /* Decodes the keys that are not read where they lie, and of a latent with them the values.
+    /* Decodes the keys that are not read where they lie; of a latent the values may be among them.
      * Scores that no row sees may be left unset. */
     void (*scores)(const Tile *t);
 

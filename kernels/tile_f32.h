@@ -11,8 +11,8 @@
  * tiles of 48 and 192 tokens; four steps a turn of the loop; each group of keys decoded right
  * before it is scored (every group starts the streams of reads and writes anew). In prefill:
  * the rows of the next tile asked for (2 to 5 % of the time: the machine foresees rows that lie
- * side by side); values copied a stripe at a time, before or while the first rows meet it (1 to 2
- * %); the greatest scores kept by the product instead of sought by the softmax (no difference). */
+ * side by side); values copied a stripe at a time, before or while the first rows meet it (1 %
+ * or 2); the greatest scores kept by the product, not sought by the softmax (no difference). */
 #ifndef KVLAB_TILE_F32_H
 #define KVLAB_TILE_F32_H
 
